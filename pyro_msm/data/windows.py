@@ -1,0 +1,177 @@
+"""Windows of a dataset: the minibatches that the models train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from pyro_msm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Forcing:
+    """A forcing series of each window, linear between its samples and held beyond them.
+
+    Attributes:
+        times: (T,) absolute, increasing.
+        values: (batch, T, component).
+    """
+
+    times: Tensor
+    values: Tensor
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """Values (batch, n, component) at absolute ``times`` (batch, n)."""
+        right = torch.searchsorted(self.times, times.contiguous()).clamp(1, len(self.times) - 1)
+        before, after = self.times[right - 1], self.times[right]
+        share = ((times - before) / (after - before)).clamp(0, 1)[..., None]
+        rows = torch.arange(len(self.values), device=right.device)[:, None]
+        return (1 - share) * self.values[rows, right - 1] + share * self.values[rows, right]
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """A minibatch of windows: N snapshots each, at the same relative times.
+
+    Attributes:
+        field: (batch, N, snapshots, channel, *grid) each snapshot with those just before it (the
+            encoder's view); the last one is the observation.
+        times: (N,) from the window's start.
+        start: (batch,) absolute time of the first observation.
+        mask: like ``observation``, True where observed; None where everything is.
+        parameters: (batch, parameter) or None.
+        forcing: as a function of absolute time, or None.
+        initial_weight: (batch,) weight of the KL divergence at the first time.
+        likelihood_scale: observations in the data for each one in the batch.
+        path_scale: time in the data for each unit of time in the batch.
+    """
+
+    field: Tensor
+    times: Tensor
+    start: Tensor
+    initial_weight: Tensor
+    mask: Tensor | None = None
+    parameters: Tensor | None = None
+    forcing: Forcing | None = None
+    likelihood_scale: float = 1.0
+    path_scale: float = 1.0
+
+    @property
+    def observation(self) -> Tensor:
+        """(batch, N, channel, *grid)."""
+        return self.field[:, :, -1]
+
+    def __len__(self) -> int:
+        return len(self.field)
+
+
+@dataclass
+class Windows:
+    """Draws random windows from the trajectories of a dataset.
+
+    A window is ``length`` snapshots, ``stride`` time steps apart. Starts are uniform over a range
+    that reaches half a window beyond either end and are then clamped, so that the first and last
+    snapshots of a trajectory, which few windows hold, are not neglected.
+
+    Args:
+        data: a validated dataset with a ``field``, one split (see ``data.select``).
+        length: N, snapshots of a window.
+        stride: time steps between them; reduced where a trajectory is too short.
+        snapshots: consecutive snapshots that the encoder sees at once.
+        device: where the data and the batches live.
+
+    Raises:
+        InputError: fewer snapshots in a trajectory than a window needs.
+    """
+
+    data: xr.Dataset
+    length: int = 16
+    stride: int = 8
+    snapshots: int = 1
+    device: torch.device | str = "cpu"
+    _field: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        values = np.array(self.data["field"].values, np.float32)
+        count = values.shape[1]
+        needed = self.length + self.snapshots - 1
+        if count < needed:
+            raise InputError(
+                f"a window needs {needed} snapshots, the trajectories have {count}: "
+                f"lower training.window_length (now {self.length})"
+            )
+        self.stride = min(self.stride, (count - self.snapshots) // (self.length - 1))
+        self._mask = None
+        if "mask" in self.data:
+            observed = np.asarray(self.data["mask"].values, bool)
+            values = np.where(observed, np.nan_to_num(values), 0.0).astype(np.float32)
+            if not observed.all():
+                self._mask = torch.as_tensor(observed, device=self.device)
+        self._field = torch.as_tensor(values, device=self.device)
+        times = np.asarray(self.data["time"].values, float)
+        self.step = float((times[-1] - times[0]) / (count - 1))
+        self._times = torch.tensor(times, dtype=torch.float32, device=self.device)
+        self._parameters = _tensor(self.data, "parameters", self.device)
+        self._forcing = _tensor(self.data, "forcing", self.device)
+        reach = self.stride * (self.length - 1)
+        self._last_start = count - self.snapshots - reach
+        margin = reach // 2
+        self._choices = torch.arange(-margin, self._last_start + margin + 1).clamp(
+            0, self._last_start
+        )
+        self._first_probability = float((self._choices == 0).float().mean())
+        self._relative = torch.arange(self.length) * self.stride
+
+    @property
+    def times(self) -> Tensor:
+        """(N,) times of a window's snapshots from its start."""
+        return (self._relative * self.step).to(self._field)
+
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> WindowBatch:
+        """``batch`` windows, each from a random trajectory and start (a CPU generator)."""
+        trajectories, count = self._field.shape[:2]
+        which = torch.randint(trajectories, (batch,), generator=generator)
+        chosen = torch.randint(len(self._choices), (batch,), generator=generator)
+        start = self._choices[chosen]
+        duration = trajectories * (count - 1) * self.step
+        path_scale = duration / (batch * float(self.step * self._relative[-1]))
+        initial_weight = (start == 0) * (
+            trajectories / (batch * self._first_probability * path_scale)
+        )
+        return replace(
+            self.cut(which, start),
+            initial_weight=initial_weight.to(self._field),
+            likelihood_scale=trajectories * count / (batch * self.length),
+            path_scale=path_scale,
+        )
+
+    def cut(self, trajectory: Tensor, start: Tensor) -> WindowBatch:
+        """The windows of given trajectories (batch,) that start at given time steps (batch,)."""
+        steps = start[:, None] + self._relative
+        history = steps[..., None] + torch.arange(self.snapshots)
+        seen = self._field[trajectory[:, None, None], history]
+        last = steps + self.snapshots - 1
+        mask = None if self._mask is None else self._mask[trajectory[:, None], last]
+        parameters = None if self._parameters is None else self._parameters[trajectory]
+        forcing = None
+        if self._forcing is not None:
+            forcing = Forcing(self._times, self._forcing[trajectory])
+        return WindowBatch(
+            field=seen,
+            times=self.times,
+            start=self._times[last[:, 0]],
+            initial_weight=(start == 0).to(self._field),
+            mask=mask,
+            parameters=parameters,
+            forcing=forcing,
+        )
+
+
+def _tensor(data: xr.Dataset, name: str, device: torch.device | str) -> Tensor | None:
+    if name not in data:
+        return None
+    return torch.tensor(np.asarray(data[name].values, np.float32), device=device)

@@ -1,0 +1,36 @@
+"""Writing files so that a killed process never leaves half of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A temporary name beside ``path``, renamed to it at the end, deleted if anything fails.
+
+    The suffix is kept, since writers choose the format by it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder) / "scores.json") as temporary:
+        ...         _ = temporary.write_text("{}")
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['scores.json']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes ``text`` to ``path`` at one stroke."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")

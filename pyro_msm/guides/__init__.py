@@ -1,0 +1,5 @@
+"""The variational families."""
+
+from pyro_msm.guides.amortized_path import AmortizedPathGuide
+
+__all__ = ["AmortizedPathGuide"]

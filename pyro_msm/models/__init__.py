@@ -1,0 +1,5 @@
+"""The generative models, as Pyro programs."""
+
+from pyro_msm.models.multiscale import MultiscaleSDE
+
+__all__ = ["MultiscaleSDE"]

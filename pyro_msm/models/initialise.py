@@ -1,0 +1,283 @@
+"""Sizes, scales and initial weights of a multiscale model, measured on training data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+from torch.nn import functional
+
+from pyro_msm import data as datasets
+from pyro_msm.errors import InputError
+from pyro_msm.nn import ScaleSeparation, apply_along_axes
+
+SNAPSHOTS = 1500
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What ``MultiscaleSDE.for_data`` learns from the data before training.
+
+    Attributes:
+        grid: points of each axis.
+        macro: coarse points of each axis.
+        boundary: boundary of each axis.
+        sizes: arguments of the model that the data decide.
+        buffers: scales, by their names in the network.
+        parameters: initial values of parameters, by their names in the network.
+        encoder_basis: (rank, values) rows that give the encoder's coefficients; None without η.
+        encoder_offset: (rank,) mean coefficients.
+    """
+
+    grid: tuple[int, ...]
+    macro: tuple[int, ...]
+    boundary: tuple[str, ...]
+    sizes: dict[str, int]
+    buffers: dict[str, Tensor]
+    parameters: dict[str, Tensor]
+    encoder_basis: Tensor | None
+    encoder_offset: Tensor | None
+
+
+class Basis(NamedTuple):
+    """A principal basis of data: coefficients ``(y − mean) @ rows.T`` have unit variance.
+
+    Attributes:
+        mean: (values,).
+        modes: (rank, values) with y ≈ mean + coefficients @ modes.
+        rows: (rank, values).
+    """
+
+    mean: Tensor
+    modes: Tensor
+    rows: Tensor
+
+
+def measure(
+    data: xr.Dataset, macro: int | Sequence[int], micro: int, largest_rank: int
+) -> Statistics:
+    """Measures the ``train`` split of a validated dataset: see ``Statistics``."""
+    train = datasets.select(data, "train")
+    grid = tuple(train["field"].shape[3:])
+    boundary = tuple(data.attrs["boundary"])
+    coarse = check_macro(macro, grid, boundary)
+    scales = ScaleSeparation(grid, coarse, boundary)
+    with torch.no_grad():
+        sample = _sample(train)
+        state = _macro_state(sample, scales)
+        rest = _macro_rest(sample.now, scales)
+        channels = sample.now.shape[1]
+        parameters = {"log_macro_var": _log_var(rest, channels)}
+        sizes = {"channels": channels, **_shared_sizes(train)}
+        basis = None
+        if micro:
+            fine = (sample.now - scales.smooth(sample.now)).flatten(1)
+            basis = principal_basis(fine, largest_rank, micro)
+            code = _micro_state(sample, scales, basis, micro)
+            state = StateScales(*(torch.cat(pair, -1) for pair in zip(state, code, strict=True)))
+            parameters |= _decoder(rest, basis, code.now)
+            parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
+            sizes["rank"] = len(basis.rows)
+        parameters |= {
+            "initial_mean": state.first.mean(0),
+            "initial_log_std": 0.5
+            * (state.first.var(0, correction=0) + (0.1 * state.scale).square()).log(),
+        }
+    buffers = {
+        "state_mean": state.mean,
+        "state_scale": state.scale,
+        "state_rate": state.rate,
+    }
+    return Statistics(
+        grid, coarse, boundary, sizes, buffers | _shared_scales(train), parameters,
+        None if basis is None else basis.rows,
+        None if basis is None else basis.rows @ basis.mean,
+    )  # fmt: skip
+
+
+class Sample(NamedTuple):
+    """Snapshots (m, channel, *grid) spread over a split, those one lag later, and the first ones."""
+
+    now: Tensor
+    later: Tensor
+    first: Tensor
+    lag: float
+
+
+class StateScales(NamedTuple):
+    """Part of the state in the sample: (m, part) now, (trajectory, part) first, (part,) the rest."""
+
+    now: Tensor
+    first: Tensor
+    mean: Tensor
+    scale: Tensor
+    rate: Tensor
+
+
+def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
+    """ζ by the initial kernel: one mean, scale and rate for all points of a channel."""
+    restriction = scales.restriction()
+    now, later, first = (
+        apply_along_axes(restriction, field) for field in (sample.now, sample.later, sample.first)
+    )
+    points = now[0, 0].numel()
+
+    def per_point(value: Tensor) -> Tensor:
+        return value.repeat_interleave(points)
+
+    by_channel = now.movedim(1, 0).flatten(1)
+    speed = ((later - now) / sample.lag).movedim(1, 0).flatten(1).std(1)
+    scale = by_channel.std(1).clamp(min=1e-6)
+    return StateScales(
+        now.flatten(1),
+        first.flatten(1),
+        per_point(by_channel.mean(1)),
+        per_point(scale),
+        per_point(speed.clamp(min=1e-6 * scale)),
+    )
+
+
+def _micro_state(
+    sample: Sample, scales: ScaleSeparation, basis: Basis, micro: int
+) -> StateScales:
+    """η as the leading coefficients of the residual, which have unit variance."""
+    rows = basis.rows[:micro]
+    now, later, first = (
+        ((field - scales.smooth(field)).flatten(1) - basis.mean) @ rows.T
+        for field in (sample.now, sample.later, sample.first)
+    )
+    rate = ((later - now) / sample.lag).std(0).clamp(min=1e-6)
+    return StateScales(now, first, torch.zeros(micro), torch.ones(micro), rate)
+
+
+def _macro_rest(field: Tensor, scales: ScaleSeparation) -> Tensor:
+    """y − D_ζ(E_ζ(y)) by the initial kernel, (m, values)."""
+    macro = apply_along_axes(scales.restriction(), field)
+    return (field - apply_along_axes(scales.prolongation(), macro)).flatten(1)
+
+
+def _decoder(rest: Tensor, encoder: Basis, code: Tensor) -> dict[str, Tensor]:
+    """Initial decoder: principal modes of the rest, their coefficients regressed on η."""
+    rank = len(encoder.rows)
+    basis = principal_basis(rest, rank, min(rank, code.shape[1]))
+    coefficients = (rest - basis.mean) @ basis.rows.T
+    linear = torch.linalg.lstsq(code, coefficients).solution.T
+    missing = rank - len(basis.modes)
+    return {
+        "decoder.basis": functional.pad(basis.modes, (0, 0, 0, missing)),
+        "decoder.offset": basis.mean,
+        "decoder.coefficients.linear": functional.pad(linear, (0, 0, 0, missing)),
+    }
+
+
+def check_macro(
+    macro: int | Sequence[int], grid: Sequence[int], boundary: Sequence[str]
+) -> tuple[int, ...]:
+    """Coarse points of each axis.
+
+    Raises:
+        InputError: a size that does not divide the grid, with those near it that do.
+    """
+    coarse = tuple(macro) if isinstance(macro, Sequence) else (macro,) * len(grid)
+    if len(coarse) != len(grid):
+        raise InputError(
+            f"model.macro = {list(coarse)} names {len(coarse)} axes, the field has {len(grid)}: "
+            "give one number, or one for each axis"
+        )
+    for points, size, kind in zip(grid, coarse, boundary, strict=True):
+        fitting = fitting_sizes(points, kind)
+        if size not in fitting:
+            near = sorted(sorted(fitting, key=lambda n: abs(n - size))[:4])
+            raise InputError(
+                f"model.macro = {size} does not divide the grid of {points} points "
+                f"({kind} boundary): try {', '.join(map(str, near))}"
+            )
+    return coarse
+
+
+def fitting_sizes(points: int, boundary: str) -> list[int]:
+    """Coarse sizes ≥ 2 that divide an axis: n/size, or (n−1)/(size−1) on a grid with end points."""
+    sizes = {m for m in range(2, points + 1) if points % m == 0}
+    if boundary != "periodic":
+        sizes |= {m for m in range(2, points + 1) if (points - 1) % (m - 1) == 0}
+    return sorted(sizes)
+
+
+def principal_basis(rows: Tensor, largest: int, least: int) -> Basis:
+    """Principal modes of (m, values) that stand out of the noise.
+
+    The cut is the optimal hard threshold for singular values of Gavish & Donoho (2014), with the
+    noise level from the median singular value; at most ``largest`` and at least ``least`` modes.
+    """
+    mean = rows.mean(0)
+    centred = rows - mean
+    count, values = centred.shape
+    if count <= values:
+        squared, left = torch.linalg.eigh((centred @ centred.T).double())
+        singular = squared.flip(0).clamp(min=0).sqrt().float()
+        modes = (left.flip(1).float().T @ centred) / singular.clamp(min=1e-12)[:, None]
+    else:
+        squared, right = torch.linalg.eigh((centred.T @ centred).double())
+        singular = squared.flip(0).clamp(min=0).sqrt().float()
+        modes = right.flip(1).float().T.contiguous()
+    aspect = min(count, values) / max(count, values)
+    omega = 0.56 * aspect**3 - 0.95 * aspect**2 + 1.82 * aspect + 1.43
+    threshold = max(omega * float(singular.median()), 1e-5 * float(singular[0]))
+    rank = max(least, min(int((singular > threshold).sum()), largest))
+    std = (singular[:rank] / count**0.5).clamp(min=1e-6)[:, None]
+    return Basis(mean, std * modes[:rank], modes[:rank] / std)
+
+
+def _sample(train: xr.Dataset) -> Sample:
+    """Up to SNAPSHOTS snapshots; the lag is a few time steps, so that noise does not rule it."""
+    field = train["field"]
+    trajectories, count = field.shape[:2]
+    steps = max(1, min(8, (count - 1) // 4))
+    each = min(count - steps, max(2, SNAPSHOTS // trajectories))
+    chosen = np.unique(np.linspace(0, count - 1 - steps, each).round().astype(int))
+    times = train["time"].values
+    now, later = (
+        torch.as_tensor(np.nan_to_num(field.isel(time=index).values).astype(np.float32))
+        for index in (chosen, chosen + steps)
+    )
+    first = torch.as_tensor(np.nan_to_num(field.isel(time=0).values).astype(np.float32))
+    lag = float(times[-1] - times[0]) / (count - 1) * steps
+    return Sample(now.flatten(0, 1), later.flatten(0, 1), first, lag)
+
+
+def _log_var(rest: Tensor, channels: int) -> Tensor:
+    per_channel = rest.unflatten(1, (channels, -1)).movedim(1, 0).flatten(1)
+    return per_channel.square().mean(1).clamp(min=1e-12).log()
+
+
+def _shared_sizes(train: xr.Dataset) -> dict[str, int]:
+    return {
+        name: train[name].shape[-1] if name in train else 0 for name in ("parameters", "forcing")
+    }
+
+
+def _shared_scales(train: xr.Dataset) -> dict[str, Tensor]:
+    """Mean and scale of parameters and forcing, and the time scale."""
+    columns = []
+    if "parameters" in train:
+        columns.append(np.asarray(train["parameters"].values, np.float32))
+    if "forcing" in train:
+        columns.append(np.asarray(train["forcing"].values, np.float32))
+    means = [c.reshape(-1, c.shape[-1]).mean(0) for c in columns]
+    scales = [c.reshape(-1, c.shape[-1]).std(0) for c in columns]
+    times = train["time"].values
+    duration = torch.tensor(float(times[-1] - times[0]))
+    if not columns:
+        return {"time_scale": duration}
+    scale = np.concatenate(scales)
+    return {
+        "shared_mean": torch.as_tensor(np.concatenate(means)),
+        "shared_scale": torch.as_tensor(np.where(scale > 0, scale, 1.0).astype(np.float32)),
+        "time_scale": duration,
+    }

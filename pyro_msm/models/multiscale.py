@@ -1,0 +1,182 @@
+"""The stochastic multiscale model: a generative SDE over two scales, as a Pyro program."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Self
+
+import pyro
+import torch
+import xarray as xr
+from pyro import poutine
+from pyro.distributions import Normal, TorchDistribution
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from pyro_msm.data.windows import WindowBatch
+from pyro_msm.distributions import SDEPath
+from pyro_msm.models.initialise import Statistics, measure
+from pyro_msm.nn.multiscale import KnownDrift, MultiscaleNetwork
+
+_instances = itertools.count()
+
+
+class MultiscaleSDE(PyroModule):
+    r"""Stochastic multiscale model of a field (Ilersich & Nair, NeurIPS 2025).
+
+    The state z = (ζ, η) is a macroscale state ζ on a coarse grid and a microscale state η of a few
+    numbers. The generative process of a window of N snapshots is
+
+    .. math::
+        z(t_0) &\sim N(\mu_0, \mathrm{diag}\,\sigma_0^2) \\
+        dz &= [f_\theta(\zeta, \varphi(\eta)),\; g_\theta(\eta, \psi(\zeta))]\,dt + L_\theta\,d\beta \\
+        y_i &\sim \mathrm{ProductOfExperts}(D_\zeta(\zeta(t_i)), D_\eta(\eta(t_i)), \Sigma_\zeta, \Sigma_\eta)
+
+    with the sample sites ``state`` (N, state) and ``field`` (N, channel, *grid) in the plate
+    ``windows``. ``micro=0`` is the macro-only (closure) model. ``docs/multiscale.md`` maps symbols
+    to names.
+
+    Args:
+        grid: points of each axis of the field.
+        macro: coarse points of each axis.
+        boundary: "periodic", "wall" or "open" for each axis.
+        channels: channels of the field.
+        micro: n_η.
+        rank: modes of the basis that the microscale decoder writes in.
+        hidden: width of the microscale encoder's and decoder's perceptrons.
+        drift_hidden: width of the macroscale drift's hidden layers; the microscale drift's are twice
+            as wide.
+        drift_layers: their number.
+        neighbourhood: coarse points along an axis that the macroscale drift sees, odd.
+        view: width of ψ(ζ), see ``MicroDrift``.
+        parameters: number of known parameters μ of a trajectory.
+        forcing: number of forcing components f(t).
+        time_input: whether the drifts see the time. Off by default: it lets a model memorise a
+            timetable instead of learning dynamics.
+        snapshots: consecutive snapshots that the encoder sees at once.
+        std_floor: least posterior standard deviation, relative to the state's scale: the width of
+            the tube of states in which the drift is trained.
+        quadrature: strata of the path term's random quadrature.
+        known_drift: known physics (ζ, t, μ) → dζ/dt in the field's units, added to the learned
+            macroscale drift; ζ is (…, channel, *macro), t (…).
+
+    ``for_data`` takes the sizes, scales and initial weights from a dataset.
+    """
+
+    network: MultiscaleNetwork
+
+    def __init__(
+        self,
+        grid: Sequence[int],
+        macro: Sequence[int],
+        boundary: Sequence[str],
+        *,
+        channels: int = 1,
+        micro: int = 5,
+        rank: int = 32,
+        hidden: int = 128,
+        drift_hidden: int = 64,
+        drift_layers: int = 2,
+        neighbourhood: int = 5,
+        view: int = 64,
+        parameters: int = 0,
+        forcing: int = 0,
+        time_input: bool = False,
+        snapshots: int = 1,
+        std_floor: float = 0.01,
+        quadrature: int = 8,
+        known_drift: KnownDrift | None = None,
+    ) -> None:
+        # A name of its own keeps the parameters of two models apart in Pyro's global store; made
+        # under local parameters, the module can be used under either setting.
+        with pyro.settings.context(module_local_params=True):
+            super().__init__(name=f"multiscale{next(_instances)}")
+        sizes: dict[str, Any] = {
+            "grid": list(grid), "macro": list(macro), "boundary": list(boundary),
+            "channels": channels, "micro": micro, "rank": rank, "hidden": hidden,
+            "drift_hidden": drift_hidden, "drift_layers": drift_layers,
+            "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
+            "forcing": forcing, "time_input": time_input,
+        }  # fmt: skip
+        self.settings = sizes | {
+            "snapshots": snapshots, "std_floor": std_floor, "quadrature": quadrature,
+        }  # fmt: skip
+        self.network = MultiscaleNetwork(**sizes, known_drift=known_drift)
+        self.quadrature = quadrature
+        # Where an encoder may start from; not part of the generative model.
+        self.encoder_basis = torch.zeros(rank, self.network.values)
+        self.encoder_offset = torch.zeros(rank)
+
+    @classmethod
+    def for_data(
+        cls, data: xr.Dataset, macro: int | Sequence[int], micro: int = 5, **settings: Any
+    ) -> Self:
+        """A model with sizes, scales and initial weights from the ``train`` split of ``data``.
+
+        Args:
+            data: a validated dataset with a ``field``.
+            macro: coarse points of each axis (one number for all).
+            micro: n_η.
+            **settings: any other argument of the class; ``rank`` is then the largest allowed.
+
+        Raises:
+            InputError: ``macro`` does not fit the grid, or there is no ``train`` split.
+        """
+        found = measure(data, macro, micro, settings.get("rank", 32))
+        model = cls(
+            found.grid, found.macro, found.boundary, micro=micro, **(settings | found.sizes)
+        )
+        model.initialise(found)
+        return model
+
+    def initialise(self, statistics: Statistics) -> None:
+        """Sets scales and initial weights to what was measured on training data."""
+        with torch.no_grad():
+            for name, value in statistics.buffers.items():
+                self.network.get_buffer(name).copy_(value)
+            for name, value in statistics.parameters.items():
+                self.network.get_parameter(name).copy_(value)
+        if statistics.encoder_basis is not None and statistics.encoder_offset is not None:
+            self.encoder_basis = statistics.encoder_basis
+            self.encoder_offset = statistics.encoder_offset
+
+    def path(self, batch: WindowBatch, network: MultiscaleNetwork) -> SDEPath:
+        """The prior over the latent paths of a batch of windows."""
+
+        def drift(times: Tensor, state: Tensor) -> Tensor:
+            context = network.context(times, batch.parameters, batch.forcing)
+            return network.drift(times, state, context, batch.parameters)
+
+        initial = Normal(network.initial_mean, network.initial_log_std.exp(), validate_args=False)
+        return SDEPath(
+            drift, network.dispersion, initial.to_event(1).expand(batch.start.shape), batch.times,
+            start=batch.start, initial_weight=batch.initial_weight, quadrature=self.quadrature,
+            validate_args=False,
+        )  # fmt: skip
+
+    def forward(self, batch: WindowBatch, observed: bool = True) -> Tensor:
+        """The generative program of a batch of windows.
+
+        Args:
+            batch: the windows.
+            observed: condition on the batch's observations; otherwise draw them.
+
+        Returns:
+            The field (batch, N, channel, *grid).
+        """
+        # One access: each one announces all parameters below it to Pyro.
+        network = self.network
+        with pyro.plate("windows", len(batch)):
+            with poutine.scale(scale=batch.path_scale):
+                state = pyro.sample("state", self.path(batch, network))
+            law: TorchDistribution = network.experts(state)
+            if batch.mask is not None:
+                law = law.mask(batch.mask)
+            with poutine.scale(scale=batch.likelihood_scale):
+                result: Tensor = pyro.sample(
+                    "field",
+                    law.to_event(2 + len(network.grid)),
+                    obs=batch.observation if observed else None,
+                )
+        return result

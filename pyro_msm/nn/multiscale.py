@@ -1,0 +1,219 @@
+"""The networks of the stochastic multiscale model: drift, dispersion, experts, encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyro_msm.distributions import ProductOfExperts
+from pyro_msm.nn.drift import MacroDrift, MicroDrift
+from pyro_msm.nn.micro import MicroDecoder, ResidualMap
+from pyro_msm.nn.mlp import mlp
+from pyro_msm.nn.scale_separation import ScaleSeparation, apply_along_axes
+
+KnownDrift = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class MultiscaleNetwork(nn.Module):
+    """Everything learned in the generative process of ``MultiscaleSDE``, whose arguments it takes.
+
+    The state is one vector: ζ (channels × coarse points, flattened) and then η. Its scale and its
+    pace, measured on data and kept as buffers, bring every network's inputs and outputs to order 1.
+    """
+
+    state_mean: Tensor
+    state_scale: Tensor
+    state_rate: Tensor
+    shared_mean: Tensor
+    shared_scale: Tensor
+    time_scale: Tensor
+
+    def __init__(
+        self,
+        grid: Sequence[int],
+        macro: Sequence[int],
+        boundary: Sequence[str],
+        *,
+        channels: int,
+        micro: int,
+        rank: int,
+        hidden: int,
+        drift_hidden: int,
+        drift_layers: int,
+        neighbourhood: int,
+        view: int,
+        parameters: int,
+        forcing: int,
+        time_input: bool,
+        known_drift: KnownDrift | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid, self.macro = tuple(grid), tuple(macro)
+        self.channels, self.micro, self.time_input = channels, micro, time_input
+        self.parameters_seen, self.forcing_seen = bool(parameters), bool(forcing)
+        self.known_drift = known_drift
+        self.macro_values = channels * int(np.prod(macro))
+        self.values = channels * int(np.prod(grid))
+        self.state_size = self.macro_values + micro
+        shared = parameters + forcing + int(time_input)
+        self.scales = ScaleSeparation(grid, macro, boundary)
+        self.macro_drift = MacroDrift(
+            macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers
+        )
+        if micro:
+            self.decoder = MicroDecoder(torch.zeros(rank, self.values), micro, hidden)
+            self.micro_drift = MicroDrift(
+                micro, self.macro_values, shared, view, 2 * drift_hidden, drift_layers
+            )
+        self.log_dispersion = nn.Parameter(torch.full((self.state_size,), -2.0))
+        self.log_macro_var = nn.Parameter(torch.zeros(channels))
+        self.log_micro_var = nn.Parameter(torch.zeros(channels))
+        self.initial_mean = nn.Parameter(torch.zeros(self.state_size))
+        self.initial_log_std = nn.Parameter(torch.zeros(self.state_size))
+        for name in ("state_mean", "state_scale", "state_rate"):
+            self.register_buffer(name, torch.ones(self.state_size))
+        self.register_buffer("shared_mean", torch.zeros(parameters + forcing))
+        self.register_buffer("shared_scale", torch.ones(parameters + forcing))
+        self.register_buffer("time_scale", torch.ones(()))
+
+    def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """State (…, state) → ζ (…, channel, points) and η (…, n_η)."""
+        macro, micro = state.split([self.macro_values, self.micro], -1)
+        return macro.unflatten(-1, (self.channels, -1)), micro
+
+    def context(
+        self, times: Tensor, parameters: Tensor | None, forcing: Callable[[Tensor], Tensor] | None
+    ) -> Tensor | None:
+        """What the drifts see beside the state, scaled: μ, f(t) and, if wanted, t.
+
+        Args:
+            times: (batch, n) absolute.
+            parameters: (batch, parameter) or None.
+            forcing: function of the times, to (batch, n, component), or None.
+
+        Returns:
+            (batch, n, width), or None where there is nothing to see.
+        """
+        parts = []
+        if parameters is not None and self.parameters_seen:
+            parts.append(parameters[..., None, :].expand(*times.shape, -1))
+        if forcing is not None and self.forcing_seen:
+            parts.append(forcing(times))
+        if parts:
+            parts = [(torch.cat(parts, -1) - self.shared_mean) / self.shared_scale]
+        if self.time_input:
+            parts.append((times / self.time_scale)[..., None])
+        return torch.cat(parts, -1) if parts else None
+
+    def drift(
+        self,
+        times: Tensor,
+        state: Tensor,
+        context: Tensor | None = None,
+        parameters: Tensor | None = None,
+    ) -> Tensor:
+        """[f, g] at ``times`` (…) and states (…, state), in units of the state per unit of time."""
+        scaled = (state - self.state_mean) / self.state_scale
+        macro, micro = self.split(scaled)
+        if context is not None:
+            context = context.expand(*state.shape[:-1], -1)
+        seen = micro if context is None else torch.cat([micro, context], -1)
+        rate = self.macro_drift(macro, seen if seen.shape[-1] else None).flatten(-2)
+        if self.micro:
+            rate = torch.cat([rate, self.micro_drift(micro, macro.flatten(-2), context)], -1)
+        rate = rate * self.state_rate
+        if self.known_drift is not None:
+            field = self.split(state)[0].unflatten(-1, self.macro)
+            known = self.known_drift(field, times, parameters).flatten(-1 - len(self.macro))
+            rate = rate + nn.functional.pad(known, (0, self.micro))
+        return rate
+
+    @property
+    def dispersion(self) -> Tensor:
+        """The diagonal of L, (state,), in units of the state per square root of time."""
+        return self.log_dispersion.exp() * (self.state_scale * self.state_rate).sqrt()
+
+    def macro_part(self, state: Tensor) -> Tensor:
+        """D_ζ(ζ): states (…, state) → (…, channel, *grid)."""
+        macro, _ = self.split(state)
+        return apply_along_axes(self.scales.prolongation(), macro.unflatten(-1, self.macro))
+
+    def experts(self, state: Tensor) -> ProductOfExperts:
+        """The observation's law given states (…, state), batch shape (…, channel, *grid)."""
+        shape = (self.channels, *(1 for _ in self.grid))
+        macro_mean = self.macro_part(state)
+        if self.micro:
+            micro_mean = self.decoder(self.split(state)[1]).unflatten(
+                -1, (self.channels, *self.grid)
+            )
+            micro_var = self.log_micro_var.exp().reshape(shape)
+        else:
+            micro_mean = macro_mean.new_zeros(())
+            micro_var = macro_mean.new_full((), torch.inf)
+        macro_var = self.log_macro_var.exp().reshape(shape)
+        return ProductOfExperts(macro_mean, micro_mean, macro_var, micro_var, validate_args=False)
+
+
+class PathEncoder(nn.Module):
+    r"""Posterior at single times, from the snapshots up to each.
+
+    The mean of ζ is the restriction of the field, E_ζ(S_θ(y)), by the generative model's kernel; η
+    and all variances come from perceptrons of the residual S_θ^⊥(y) = y − S_θ(y), seen through a
+    learned basis. The basis absorbs the smoother, ⟨b, y − S y⟩ = ⟨b − Sᵀb, y⟩, so that no snapshot
+    is ever smoothed.
+
+    Args:
+        network: the generative networks; their scale separation is used, not copied.
+        basis: (rank, values) initial rows b, scaled so that their coefficients are of order 1.
+        offset: (rank,) means of the coefficients.
+        snapshots: consecutive snapshots that are seen at once.
+        hidden: width of the perceptrons.
+        std_floor: least standard deviation, relative to the state's scale.
+    """
+
+    def __init__(
+        self,
+        network: MultiscaleNetwork,
+        basis: Tensor,
+        offset: Tensor,
+        *,
+        snapshots: int,
+        hidden: int,
+        std_floor: float,
+    ) -> None:
+        super().__init__()
+        self.micro, self.std_floor = network.micro, std_floor
+        # The interpolation's length scale, in node spacings, and its relative noise variance.
+        self.log_length = nn.Parameter(torch.tensor(0.7))
+        self.log_nugget = nn.Parameter(torch.tensor(-4.6))
+        self.log_std = nn.Parameter(torch.full((network.state_size,), -3.0))
+        if self.micro:
+            self.basis = nn.Parameter(basis.clone())
+            self.offset = nn.Parameter(offset.clone())
+            rank = len(basis)
+            seen = snapshots * rank
+            start = torch.zeros(self.micro, seen)
+            start[:, seen - rank :] = torch.eye(self.micro, rank)
+            self.code = ResidualMap(start, hidden)
+            self.spread = mlp(seen, network.state_size, hidden, 1, scale=0.0)
+
+    def forward(self, field: Tensor, network: MultiscaleNetwork) -> tuple[Tensor, Tensor]:
+        """Snapshots (…, snapshots, channel, *grid) → mean and log variance, (…, state)."""
+        axes = len(network.grid)
+        scales = network.scales
+        last = field.select(-2 - axes, -1)
+        mean = apply_along_axes(scales.restriction(), last).flatten(-1 - axes)
+        log_std = self.log_std
+        if self.micro:
+            basis = self.basis.unflatten(-1, (network.channels, *network.grid))
+            residual = (basis - scales.smooth_adjoint(basis)).flatten(1)
+            seen = (field.flatten(-1 - axes) @ residual.T - self.offset).flatten(-2)
+            mean = torch.cat([mean, self.code(seen)], -1)
+            log_std = log_std + self.spread(seen)
+        std = self.std_floor + log_std.exp()
+        log_var = 2 * (std.log() + network.state_scale.log())
+        return mean, log_var.expand(mean.shape)
+

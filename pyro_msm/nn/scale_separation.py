@@ -1,0 +1,134 @@
+"""One kernel that smooths, restricts and prolongs: the split of a field into two scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msm.nn.boundaries import padded_index
+
+
+class AxisKernel(nn.Module):
+    """The scale-separation kernel along one axis of the grid.
+
+    A coarse cell is ``stride`` grid points wide and its value stands at one of them
+    (``coarse_index``). The taps start as a Gaussian of standard deviation ``stride`` points, cut off
+    at three of them, and are normalised to sum to one wherever they are used.
+
+    Args:
+        points: n, number of grid points.
+        coarse: number of coarse points: divides n, or on a grid with both end points (``wall`` and
+            ``open`` boundaries) coarse−1 divides n−1.
+        boundary: see ``padded_index``.
+    """
+
+    coarse_index: Tensor
+
+    def __init__(self, points: int, coarse: int, boundary: str) -> None:
+        super().__init__()
+        self.points, self.coarse, self.boundary = points, coarse, boundary
+        if points % coarse == 0:
+            stride = points // coarse
+            coarse_index = torch.arange(coarse) * stride + stride // 2
+        else:
+            stride = (points - 1) // (coarse - 1)
+            coarse_index = torch.arange(coarse) * stride
+        self.stride = stride
+        self.reach = min(3 * stride, points - 1)
+        offsets = torch.arange(-self.reach, self.reach + 1)
+        # Taps of size about 1, not 1/stride: Adam moves a parameter by its learning rate a step,
+        # whatever the parameter's size.
+        self.taps = nn.Parameter(torch.exp(-0.5 * (offsets / stride).square()))
+        padded = padded_index(points, self.reach, boundary)
+        window = torch.arange(2 * self.reach + 1)
+        columns = padded[coarse_index[:, None] + window]
+        self.register_buffer("coarse_index", coarse_index, persistent=False)
+        self.register_buffer("_padded", padded, persistent=False)
+        self.register_buffer("_cells", _flat(columns, points), persistent=False)
+
+    @property
+    def weights(self) -> Tensor:
+        """(2·reach+1,) the taps, summing to one."""
+        return self.taps / self.taps.sum()
+
+    def restriction(self) -> Tensor:
+        """(coarse, n): rows average the field around the coarse points; rows sum to one."""
+        matrix = self.taps.new_zeros(self.coarse * self.points)
+        values = self.weights.expand(self.coarse, -1).reshape(-1)
+        return matrix.index_add(0, self._cells, values).reshape(self.coarse, self.points)
+
+    def prolongation(self, restriction: Tensor) -> Tensor:
+        """(n, coarse): Sᵀ / Sᵀ1, the transpose with rows that sum to one, so constants survive."""
+        transposed = self.stride * restriction.T
+        return transposed / transposed.sum(1, keepdim=True).clamp(min=0.1)
+
+    def smooth_adjoint(self, field: Tensor) -> Tensor:
+        """Sᵀ v of the smoother S (the kernel at stride 1) along the last axis, (…, n)."""
+        size = field.shape[-1] + 2 * self.reach
+        spectrum = torch.fft.rfft(field, size) * torch.fft.rfft(self.weights, size)
+        spread = torch.fft.irfft(spectrum, size)
+        return field.new_zeros(field.shape).index_add(-1, self._padded, spread)
+
+    def smooth(self, field: Tensor) -> Tensor:
+        """S v along the last axis, (…, n)."""
+        padded = field[..., self._padded]
+        size = padded.shape[-1] + 2 * self.reach
+        spectrum = torch.fft.rfft(padded, size) * torch.fft.rfft(self.weights.flip(0), size)
+        return torch.fft.irfft(spectrum, size)[..., 2 * self.reach : 2 * self.reach + self.points]
+
+
+def _flat(columns: Tensor, points: int) -> Tensor:
+    return (columns + points * torch.arange(len(columns))[:, None]).reshape(-1)
+
+
+class ScaleSeparation(nn.Module):
+    """Smoother, restriction and prolongation of a field on a grid, one kernel an axis.
+
+    Channels share the kernels. Everything is linear in the field, and the macroscale state stays in
+    the field's units: a constant field restricts to that constant and prolongs back to it.
+
+    Args:
+        grid: points of each axis.
+        macro: coarse points of each axis.
+        boundary: one of "periodic", "wall", "open" for each axis.
+    """
+
+    def __init__(self, grid: Sequence[int], macro: Sequence[int], boundary: Sequence[str]) -> None:
+        super().__init__()
+        self.grid, self.macro, self.boundary = tuple(grid), tuple(macro), tuple(boundary)
+        self.axes = nn.ModuleList(
+            AxisKernel(n, m, b) for n, m, b in zip(grid, macro, boundary, strict=True)
+        )
+
+    def restriction(self) -> list[Tensor]:
+        """The restriction matrices of the axes."""
+        return [axis.restriction() for axis in self.axes]
+
+    def prolongation(self) -> list[Tensor]:
+        """The prolongation matrices of the axes."""
+        return [axis.prolongation(axis.restriction()) for axis in self.axes]
+
+    def smooth(self, field: Tensor) -> Tensor:
+        """S(y): the field (…, *grid) averaged by the kernel around every grid point."""
+        return self._along_axes("smooth", field)
+
+    def smooth_adjoint(self, field: Tensor) -> Tensor:
+        """Sᵀ applied to (…, *grid): ⟨S y, v⟩ = ⟨y, Sᵀ v⟩."""
+        return self._along_axes("smooth_adjoint", field)
+
+    def _along_axes(self, operation: str, field: Tensor) -> Tensor:
+        for position, axis in enumerate(self.axes, start=-len(self.grid)):
+            moved = field.movedim(position, -1)
+            field = getattr(axis, operation)(moved).movedim(-1, position)
+        return field
+
+
+def apply_along_axes(matrices: Sequence[Tensor], field: Tensor) -> Tensor:
+    """Applies one matrix (out, in) to each of the last axes of ``field`` (…, *in) → (…, *out)."""
+    if len(matrices) == 1:
+        return field @ matrices[0].T
+    for position, matrix in enumerate(matrices, start=-len(matrices)):
+        field = (field.movedim(position, -1) @ matrix.T).movedim(-1, position)
+    return field
