@@ -98,12 +98,7 @@ class Windows:
     def __post_init__(self) -> None:
         values = np.array(self.data["field"].values, np.float32)
         count = values.shape[1]
-        needed = self.length + self.snapshots - 1
-        if count < needed:
-            raise InputError(
-                f"a window needs {needed} snapshots, the trajectories have {count}: "
-                f"lower training.window_length (now {self.length})"
-            )
+        check_length(self.data, self.length, self.snapshots)
         self.stride = min(self.stride, (count - self.snapshots) // (self.length - 1))
         self._mask = None
         if "mask" in self.data:
@@ -130,6 +125,11 @@ class Windows:
     def times(self) -> Tensor:
         """(N,) times of a window's snapshots from its start."""
         return (self._relative * self.step).to(self._field)
+
+    @property
+    def observed_numbers(self) -> int:
+        """How many numbers have been observed in all."""
+        return self._field.numel() if self._mask is None else int(self._mask.sum())
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> WindowBatch:
         """``batch`` windows, each from a random trajectory and start (a CPU generator)."""
@@ -168,6 +168,16 @@ class Windows:
             mask=mask,
             parameters=parameters,
             forcing=forcing,
+        )
+
+
+def check_length(data: xr.Dataset, length: int, snapshots: int) -> None:
+    """Raises ``InputError`` if a trajectory has fewer snapshots than a window needs."""
+    count, needed = data.sizes["time"], length + snapshots - 1
+    if count < needed:
+        raise InputError(
+            f"a window needs {needed} snapshots, the training trajectories have {count}: "
+            f"lower training.window_length (now {length})"
         )
 
 

@@ -30,6 +30,31 @@ def root_entropy(generator: Randomness) -> int:
     return int(generator or 0)
 
 
+def initial_window(data: xr.Dataset, warmup: int, last: int | None = None) -> xr.Dataset:
+    """What a forecast starts from: ``warmup`` snapshots up to time index ``last``.
+
+    The forcing keeps all its times, which the forecast needs: its time dimension becomes
+    ``forcing_time``.
+
+    Args:
+        data: a validated dataset (of one split).
+        warmup: number of snapshots.
+        last: index of the last of them; None takes the first one possible, ``warmup - 1``.
+
+    Raises:
+        InputError: there are fewer snapshots.
+    """
+    count = data.sizes["time"]
+    last = warmup - 1 if last is None else last % count
+    if not warmup - 1 <= last < count:
+        raise InputError(f"a forecast starts from {warmup} snapshot(s), there are {count}")
+    window = data.isel(time=slice(last - warmup + 1, last + 1))
+    if "forcing" in data:
+        forcing = data["forcing"].rename(time="forcing_time")
+        window = window.drop_vars("forcing").assign(forcing=forcing)
+    return window
+
+
 class Forecaster(ABC):
     """Predicts the observed variable of a dataset from its last ``warmup`` snapshots.
 
@@ -61,7 +86,7 @@ class Forecaster(ABC):
 
         Args:
             initial: the last ``warmup`` snapshots (trajectory, time, …), with the ``parameters`` and
-                ``forcing`` that the data have.
+                ``forcing`` that the data have (see ``initial_window``).
             times: absolute times of the forecast, increasing, none before the last snapshot.
             members: size of the ensemble.
             generator: root of the random streams (see ``root_entropy``). Every (member, trajectory)

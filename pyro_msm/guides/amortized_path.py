@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_msm.data.windows import WindowBatch
 from pyro_msm.distributions import GaussianPath
-from pyro_msm.models.multiscale import MultiscaleSDE
+from pyro_msm.models.multiscale import MultiscaleSDE, announced
 from pyro_msm.nn.multiscale import PathEncoder
 
 
@@ -57,7 +57,7 @@ class AmortizedPathGuide(PyroModule):
 
     def posterior(self, batch: WindowBatch) -> GaussianPath:
         """q(z(t)) over a batch of windows."""
-        encoder = self.encoder
+        encoder: PathEncoder = announced(self, "encoder")
         mean, log_var = encoder(batch.field, self.model.network)
         spacing = batch.times[1] - batch.times[0]
         return GaussianPath(

@@ -6,19 +6,55 @@ from typing import Any
 
 from pyro_msm.data.systems.base import System
 from pyro_msm.data.systems.burgers import Burgers
+from pyro_msm.data.systems.burgers_2d import Burgers2D, Burgers2DHard
+from pyro_msm.data.systems.burgers_hard import BurgersHard
 from pyro_msm.data.systems.kdv import KdV
+from pyro_msm.data.systems.kdv_hard import KdVHard
+from pyro_msm.data.systems.shallow_water import ShallowWater, ShallowWaterHard
+from pyro_msm.data.systems.wave import Wave, WaveHard
+from pyro_msm.data.systems.wave_second_order import WaveSecondOrder
 from pyro_msm.errors import InputError
 
-__all__ = ["Burgers", "KdV", "System", "get", "names"]
+__all__ = [
+    "Burgers",
+    "Burgers2D",
+    "Burgers2DHard",
+    "BurgersHard",
+    "KdV",
+    "KdVHard",
+    "ShallowWater",
+    "ShallowWaterHard",
+    "System",
+    "Wave",
+    "WaveHard",
+    "WaveSecondOrder",
+    "get",
+    "names",
+]
 
-_SYSTEMS: dict[str, type[System]] = {system.name: system for system in (Burgers, KdV)}
+_SYSTEMS: dict[str, type[System]] = {
+    system.name: system
+    for system in (
+        Burgers,
+        Burgers2D,
+        Burgers2DHard,
+        BurgersHard,
+        KdV,
+        KdVHard,
+        ShallowWater,
+        ShallowWaterHard,
+        Wave,
+        WaveHard,
+        WaveSecondOrder,
+    )
+}
 
 
 def names() -> list[str]:
     """Names of the systems, sorted.
 
-    >>> names()
-    ['burgers-1d', 'kdv-1d']
+    >>> names()[:3]
+    ['burgers-1d', 'burgers-1d-hard', 'burgers-2d']
     """
     return sorted(_SYSTEMS)
 

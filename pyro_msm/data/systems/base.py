@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.data.splits import SPLITS
+from pyro_msm.data.systems import coarsening
 from pyro_msm.data.systems.options import check_option, option
 from pyro_msm.errors import InputError
 
@@ -102,6 +103,11 @@ class System(ABC):
         """Grid spacing of each axis."""
         return tuple(length / self.points for length in self.domain)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of grid points of each axis."""
+        return tuple(len(points) for points in self.grid().values())
+
     def grid(self) -> dict[str, np.ndarray]:
         """Coordinates of the grid points: a periodic axis starts at 0 and omits its end point."""
         return {
@@ -124,8 +130,28 @@ class System(ABC):
         return np.asarray(observation, dtype=np.float64)
 
     def coarse(self, points: int) -> Self:
-        """The same equations and scheme on a grid of ``points``: the coarse-DNS baseline."""
+        """The same equations and scheme on a grid of ``points``: the coarse-DNS baseline.
+
+        It starts from ``lift`` of cell averages (see ``restrict``), and ``prolong`` takes what
+        it observes back to this grid.
+        """
         return self.configured(points=points)
+
+    def restrict(self, observation: np.ndarray, points: int) -> np.ndarray:
+        """Averages of an observation (…, channel, x[, y]) over the cells of ``coarse(points)``.
+
+        The cells are blocks of neighbouring points. On a periodic axis their middles lie half a
+        coarse cell, less half a fine one, to the right of the coarse system's own ``grid``, which
+        equations that are the same everywhere do not see.
+
+        Raises:
+            InputError: the coarse grid does not divide the fine one.
+        """
+        return coarsening.restrict(observation, self.coarse(points).shape)
+
+    def prolong(self, observation: np.ndarray) -> np.ndarray:
+        """An observation of cell averages on a coarser grid, interpolated onto this one."""
+        return coarsening.prolong(observation, self.shape, self.boundary)
 
     def configured(self, **options: Any) -> Self:
         """This system with other options.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from scipy.interpolate import CubicSpline
 
 from pyro_msm.data.schema import variable
 from pyro_msm.errors import InputError
@@ -60,16 +61,97 @@ def last_snapshots(
     return values[:, -count:], None if mask is None else mask[:, -count:]
 
 
+def filled_in_time(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Values (trajectory, time, …) whose gaps are filled linearly in time.
+
+    Before the first and after the last observation of a point they are held constant; a point that
+    a trajectory never observed has its mean over all of them.
+    """
+    if mask is None or mask.all():
+        return values
+    mean = observed_mean(values, mask, axis=(0, 1)).reshape(-1)
+    result = np.where(mask, values, 0).astype(np.float32)
+    flat = result.reshape(*result.shape[:2], -1)
+    seen = mask.reshape(flat.shape)
+    frames = np.arange(flat.shape[1])
+    for trajectory, point in np.argwhere(~seen.all(1)):
+        known = seen[trajectory, :, point]
+        series = flat[trajectory, :, point]
+        if known.any():
+            series[~known] = np.interp(frames[~known], frames[known], series[known])
+        else:
+            series[:] = mean[point]
+    return result
+
+
+def relative_error(forecast: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> float:
+    """Mean over trajectories and times of ‖forecast - truth‖/‖truth‖, over what was observed."""
+    axes = tuple(range(2, truth.ndim))
+    if mask is not None:
+        forecast, truth = np.where(mask, forecast, 0), np.where(mask, truth, 0)
+    error = np.square(forecast - truth).sum(axes, dtype=np.float64)
+    size = np.square(truth).sum(axes, dtype=np.float64)
+    return float(np.sqrt(error / np.maximum(size, np.finfo(np.float64).tiny)).mean())
+
+
+def uniform_step(times: np.ndarray, name: str) -> float:
+    """The step between ``times``.
+
+    Raises:
+        InputError: there is only one, or they are not uniform.
+    """
+    steps = np.diff(times)
+    if not len(steps):
+        raise InputError(f"{name} learns from one snapshot to the next: the data have only one")
+    if np.ptp(steps) > 1e-3 * steps.mean():
+        raise InputError(
+            f"{name} needs snapshots at equal steps of time, and found steps from {steps.min():g} "
+            f"to {steps.max():g}: interpolate to equal steps with dataset.interp(time=...)"
+        )
+    return float(steps.mean())
+
+
+def between(values: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    """``values`` (trajectory, count, …) of the times 0, 1, 2, … at the times ``leads``: cubic.
+
+    Each trajectory is used up to its last finite value; it is NaN beyond.
+    """
+    flat = values.reshape(*values.shape[:2], -1)
+    finite = np.logical_and.accumulate(np.isfinite(flat).all(-1), axis=1).sum(1)
+    result = np.full((len(flat), len(leads), flat.shape[-1]), np.nan)
+    for count in np.unique(finite[finite > 0]):
+        rows, inside = np.flatnonzero(finite == count), leads <= count - 1 + 1e-9
+        known = flat[rows, :count]
+        if count == 1:
+            found = np.repeat(known, inside.sum(), axis=1)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = CubicSpline(np.arange(count), known, axis=1)(leads[inside])
+        result[np.ix_(rows, np.flatnonzero(inside))] = found
+    return result.reshape(len(values), len(leads), *values.shape[2:])
+
+
 def as_forecast(values: np.ndarray, initial: xr.Dataset, times: np.ndarray) -> xr.Dataset:
-    """One member's values (trajectory, time, …) as the dataset of a forecast."""
+    """One member's values (trajectory, time, …) as the dataset of a forecast.
+
+    A trajectory that is not finite everywhere has diverged at the first such time, and is NaN from
+    there on.
+    """
     name = variable(initial)
     dims = initial[name].dims
     kept = {dim: initial[dim] for dim in dims if dim in initial.coords and dim != "time"}
-    missing = np.full((1, values.shape[0]), np.nan)
+    values, diverged = values.astype(np.float32, copy=False), np.full(len(values), np.nan)
+    lost = ~np.isfinite(values).all(axis=tuple(range(2, values.ndim)))
+    if lost.any():
+        values = values.copy()
+    for index in np.flatnonzero(lost.any(1)):
+        first = int(lost[index].argmax())
+        diverged[index] = times[first]
+        values[index, first:] = np.nan
     return xr.Dataset(
         {
-            name: (("member", *dims), values[None].astype(np.float32, copy=False)),
-            "diverged_at": (("member", "trajectory"), missing),
+            name: (("member", *dims), values[None]),
+            "diverged_at": (("member", "trajectory"), diverged[None]),
         },
         coords={**kept, "member": [0], "time": times},
     )

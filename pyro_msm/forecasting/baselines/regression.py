@@ -176,22 +176,12 @@ def _tuned(learned: _Observed, held_out: _Observed, warmup: int) -> tuple[int, f
     chosen = np.unique(np.linspace(min(warmup, count - 1), count - 1, TUNING_TIMES).astype(int))
     mean, anomalies, truth = mean[chosen], anomalies[:, chosen], values[:, chosen]
     seen = None if mask is None else mask[:, chosen]
-    best = (_relative_error(np.broadcast_to(mean, truth.shape), truth, seen), 0, 0.0)
+    best = (arrays.relative_error(np.broadcast_to(mean, truth.shape), truth, seen), 0, 0.0)
     for rank, ridge in itertools.product(range(1, len(coordinates.values) + 1), RIDGES):
         weights = scores[:, :rank] @ coordinates.weights(rank, ridge)
         forecast = mean + np.tensordot(weights.astype(np.float32), anomalies, axes=1)
-        best = min(best, (_relative_error(forecast, truth, seen), rank, ridge))
+        best = min(best, (arrays.relative_error(forecast, truth, seen), rank, ridge))
     return best[1], best[2]
-
-
-def _relative_error(forecast: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> float:
-    """Mean over trajectories and times of ‖forecast - truth‖/‖truth‖, over what was observed."""
-    axes = tuple(range(2, truth.ndim))
-    if mask is not None:
-        forecast, truth = np.where(mask, forecast, 0), np.where(mask, truth, 0)
-    error = np.square(forecast - truth).sum(axes, dtype=np.float64)
-    size = np.square(truth).sum(axes, dtype=np.float64)
-    return float(np.sqrt(error / np.maximum(size, np.finfo(np.float64).tiny)).mean())
 
 
 def _combined(mean: np.ndarray, basis: np.ndarray, scores: np.ndarray) -> np.ndarray:

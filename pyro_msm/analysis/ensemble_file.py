@@ -1,0 +1,125 @@
+"""Reading an ensemble: the DataTree of a rollout, checked once and handed out in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pyro_msm.errors import InputError
+
+BLOCK_BYTES = 2**26
+
+
+class Ensemble:
+    """The parts of an ensemble DataTree that are scored and drawn.
+
+    Fields stay lazy where the tree is: only ``members_of`` and ``truth_of`` read them.
+
+    Attributes:
+        signal: noise-free members, (chain, draw, trajectory, time, channel, x[, y]).
+        predictive: the same with observation noise.
+        observed: noisy truth, (trajectory, time, channel, x[, y]).
+        clean: truth without noise, or None where nobody knows it.
+        mask: True where the truth was observed, or None.
+        split: (trajectory,) names of splits.
+        time: the stored times; the first is that of the last initial snapshot.
+
+    Raises:
+        InputError: a group or variable of the schema is missing.
+    """
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self.tree = tree
+        self.signal = self._variable("posterior", "signal")
+        self.predictive = self._variable("posterior_predictive", "field")
+        self.observed = self._variable("observed_data", "field")
+        constant = self._group("constant_data")
+        self.clean = constant.get("clean")
+        self.mask = constant.get("mask")
+        attrs = {**tree.attrs, **constant.attrs}
+        self.attrs: dict[str, Any] = {str(key): value for key, value in attrs.items()}
+        self.time = np.asarray(self.signal["time"].values, float)
+        if len(self.time) < 2:
+            raise InputError("the ensemble holds no time after the initial snapshot to score")
+        trajectories = self.signal.sizes["trajectory"]
+        split = constant["split"].values if "split" in constant else ["test"] * trajectories
+        self.split = np.asarray(split).astype(str)
+
+    @property
+    def lead_time(self) -> np.ndarray:
+        """Stored times counted from the last initial snapshot, which has lead time 0."""
+        return self.time - self.time[0]
+
+    @property
+    def members(self) -> int:
+        """Members of all chains together."""
+        return self.signal.sizes["chain"] * self.signal.sizes["draw"]
+
+    @property
+    def diverged_at(self) -> np.ndarray:
+        """(member, trajectory): the time from which a member is not finite, NaN if it stayed so."""
+        posterior = self._group("posterior")
+        shape = (self.members, self.signal.sizes["trajectory"])
+        if "diverged_at" not in posterior:
+            return np.full(shape, np.nan)
+        return np.asarray(posterior["diverged_at"].values, float).reshape(shape)
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Trajectory numbers of each split, in the order in which they appear."""
+        return {str(name): np.flatnonzero(self.split == name) for name in dict.fromkeys(self.split)}
+
+    def truth_of(
+        self, which: xr.DataArray, trajectory: int, times: slice
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """(1, time, …) of ``observed`` or ``clean``, and the mask that goes with the former."""
+        values = _cut(which, trajectory, times)
+        if self.mask is None or which is not self.observed:
+            return values, None
+        return values, _cut(self.mask, trajectory, times).astype(bool)
+
+    def _group(self, name: str) -> xr.Dataset:
+        if name not in self.tree.children:
+            have = ", ".join(self.tree.children) or "none"
+            raise InputError(
+                f"the ensemble has no group {name!r} (its groups: {have}): "
+                "expected a file that `pyro-msm rollout` wrote"
+            )
+        return self.tree.children[name].to_dataset()
+
+    def _variable(self, group: str, name: str) -> xr.DataArray:
+        node = self._group(group)
+        if name not in node.data_vars:
+            have = ", ".join(map(str, node.data_vars)) or "none"
+            raise InputError(
+                f"the ensemble has no variable {name!r} in group {group!r} (it has: {have}): "
+                "expected a file that `pyro-msm rollout` wrote"
+            )
+        return node[name]
+
+
+def blocks(ensemble: Ensemble, members: int, first: int = 1) -> Iterator[slice]:
+    """Slices of the stored times from ``first`` on, so that ``members`` fit into a block.
+
+    A block is one trajectory with all members and about 64 MiB.
+    """
+    times = len(ensemble.time)
+    point = int(np.prod(ensemble.observed.shape[2:])) * ensemble.signal.dtype.itemsize
+    step = max(1, BLOCK_BYTES // (members * point))
+    for start in range(first, times, step):
+        yield slice(start, min(start + step, times))
+
+
+def members_of(forecast: xr.DataArray, trajectory: int, times: slice) -> np.ndarray:
+    """(member, 1, time, …): all members of one trajectory, whatever dimensions count them."""
+    ahead = [d for d in forecast.dims if d in {"chain", "draw", "member"}]
+    dims = (*ahead, "trajectory", "time", ...)
+    values = _cut(forecast.transpose(*dims), trajectory, times)
+    return values.reshape(-1, *values.shape[len(ahead) :])
+
+
+def _cut(array: xr.DataArray, trajectory: int, times: slice) -> np.ndarray:
+    chosen = array.isel(trajectory=slice(trajectory, trajectory + 1), time=times)
+    return np.asarray(chosen.values)

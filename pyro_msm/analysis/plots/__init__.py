@@ -1,0 +1,23 @@
+"""Figures of an ensemble and its scores, one function each, as matplotlib figures.
+
+Each returns a ``matplotlib.figure.Figure`` whose caption is ``figure.get_label()``; what cannot be
+drawn raises ``InputError`` with the reason in one line.
+"""
+
+from pyro_msm.analysis.plots.calibration import calibration
+from pyro_msm.analysis.plots.error_growth import error_growth
+from pyro_msm.analysis.plots.fields import fields
+from pyro_msm.analysis.plots.latents import latents
+from pyro_msm.analysis.plots.pieces import channel_name
+from pyro_msm.analysis.plots.space_time import space_time
+from pyro_msm.analysis.plots.training import training
+
+__all__ = [
+    "calibration",
+    "channel_name",
+    "error_growth",
+    "fields",
+    "latents",
+    "space_time",
+    "training",
+]

@@ -1,0 +1,317 @@
+"""The commands of ``pyro-msm``: they parse their options and call the stages.
+
+Nothing heavy is imported before a command needs it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyro_msm.cli import options as opt
+from pyro_msm.cli.shell import Commands, set_up_logging, show
+from pyro_msm.errors import InputError
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Learn stochastic multiscale models from data, roll them out as ensembles, score them.",
+)
+
+
+@app.command()
+def systems() -> None:
+    """Lists what can be simulated, with sizes and presets.
+
+    Examples:
+
+    - `pyro-msm systems`
+    """
+    from pyro_msm.cli.tables import systems_table
+
+    show(systems_table())
+
+
+@app.command("config")
+def show_config(
+    source: Annotated[str | None, typer.Argument(help="A system's name or a data file.")] = None,
+    preset: opt.Preset = None,
+    model: opt.Model = None,
+    overrides: opt.Set = None,
+    file: opt.ConfigFile = None,
+) -> None:
+    """Lists every configuration key with its value and meaning.
+
+    Examples:
+
+    - `pyro-msm config kdv-1d --preset demo`
+    """
+    from pyro_msm.cli.tables import config_table
+    from pyro_msm.config import Config, resolve
+
+    layers: dict[str, Any] = {
+        "preset": preset,
+        "model": model,
+        "overrides": overrides,
+        "file": file,
+    }
+    if source is None and any(layers.values()):
+        raise InputError("name a SOURCE too, as in `pyro-msm config kdv-1d --preset demo`")
+    show(config_table(Config() if source is None else resolve(source, **layers)))
+
+
+@app.command()
+def simulate(
+    system: Annotated[str, typer.Argument(help="A system's name (see `pyro-msm systems`).")],
+    output: opt.File,
+    preset: opt.Preset = None,
+    overrides: opt.Set = None,
+    file: opt.ConfigFile = None,
+    seed: opt.Seed = None,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Simulates a dataset and writes it to a file.
+
+    Examples:
+
+    - `pyro-msm simulate kdv-1d -o kdv.nc`
+    - `pyro-msm simulate kdv-1d -o big.zarr --set data.train=100 --seed 3`
+    """
+    from pyro_msm import data
+    from pyro_msm.cli import sources
+    from pyro_msm.config import resolve
+    from pyro_msm.presets import is_system
+
+    set_up_logging(quiet)
+    if not is_system(system):
+        raise InputError(f"{system} is a file and not a system: see `pyro-msm systems`")
+    config = resolve(system, preset=preset, overrides=overrides, file=file, flags={"seed": seed})
+    sources.check_output(output, force)
+    data.save(sources.simulate(config, quiet), output)
+    show(str(output))
+
+
+@app.command()
+def train(
+    source: opt.Source,
+    out: opt.Out,
+    preset: opt.Preset = None,
+    model: opt.Model = None,
+    overrides: opt.Set = None,
+    file: opt.ConfigFile = None,
+    seed: opt.Seed = None,
+    chains: opt.Chains = None,
+    device: opt.Device = None,
+    resume: opt.Resume = False,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Trains a model on a system or on your own data.
+
+    Ctrl-C saves the state; `--resume` goes on from there as if nothing had happened.
+
+    Examples:
+
+    - `pyro-msm train kdv-1d --out runs/kdv`
+    - `pyro-msm train my.nc --out runs/mine --set model.macro=32`
+    - `pyro-msm train kdv-1d --out runs/kdv --resume`
+    """
+    flags = {"seed": seed, "chains": chains, "device": device}
+    layers: dict[str, Any] = {
+        "preset": preset,
+        "model": model,
+        "overrides": overrides,
+        "file": file,
+    }
+    _train(source, out, resume, force, quiet, scored=False, flags=flags, **layers)
+    show(str(out))
+
+
+@app.command()
+def rollout(
+    run: opt.Run,
+    members: opt.Members = None,
+    times: opt.Times = None,
+    seed: opt.Seed = None,
+    device: opt.Device = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Draws the posterior-predictive ensemble of the test data into RUN/ensemble.nc.
+
+    Examples:
+
+    - `pyro-msm rollout runs/kdv --members 79`
+    """
+    from pyro_msm.cli import stages
+    from pyro_msm.runs import RunDirectory
+
+    set_up_logging(quiet)
+    flags = _rollout_flags(members, times) | {"seed": seed, "device": device}
+    opened = RunDirectory.open(run)
+    stages.rollout(opened, quiet=quiet, flags=flags)
+    show(str(opened.ensemble))
+
+
+@app.command()
+def forecast(
+    run: opt.Run,
+    initial: Annotated[Path, typer.Option("--initial", help="A file with the last snapshots.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The forecast's file: .nc.")],
+    until: Annotated[
+        float | None, typer.Option("--until", help="Time of the last forecast.")
+    ] = None,
+    times: opt.Times = None,
+    members: opt.Members = None,
+    seed: opt.Seed = None,
+    device: opt.Device = None,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Forecasts from new initial conditions, as far ahead as the training data reach by default.
+
+    Examples:
+
+    - `pyro-msm forecast runs/kdv --initial now.nc -o forecast.nc --until 2.0`
+    """
+    from pyro_msm import data
+    from pyro_msm.cli import sources, stages
+    from pyro_msm.config import resolve
+    from pyro_msm.runs import RunDirectory
+
+    set_up_logging(quiet)
+    opened = RunDirectory.open(run)
+    flags = _rollout_flags(members, times) | {"seed": seed, "device": device}
+    config = resolve(opened.config.data.source, base=opened.config, flags=flags)
+    sources.check_output(output, force, (".nc",))
+    result = stages.forecast(opened, data.open(initial), config, until)
+    sources.write_forecast(result, output)
+    show(str(output))
+
+
+@app.command()
+def evaluate(run: opt.Run, quiet: opt.Quiet = False) -> None:
+    """Scores the ensemble of a run beside the baselines: RUN/scores.json and a table.
+
+    Examples:
+
+    - `pyro-msm evaluate runs/kdv`
+    """
+    from pyro_msm.cli import stages
+    from pyro_msm.runs import RunDirectory
+
+    set_up_logging(quiet)
+    scores = stages.evaluate(RunDirectory.open(run))
+
+    from pyro_msm import analysis
+
+    show(analysis.table(scores))
+
+
+@app.command()
+def report(run: opt.Run, quiet: opt.Quiet = False) -> None:
+    """Writes RUN/report.html, a self-contained page with figures.
+
+    Examples:
+
+    - `pyro-msm report runs/kdv`
+    """
+    from pyro_msm.cli import stages
+    from pyro_msm.runs import RunDirectory
+
+    set_up_logging(quiet)
+    show(str(stages.report(RunDirectory.open(run))))
+
+
+@app.command("run")
+def run_all(
+    source: opt.Source,
+    out: opt.Out,
+    preset: opt.Preset = None,
+    model: opt.Model = None,
+    overrides: opt.Set = None,
+    file: opt.ConfigFile = None,
+    seed: opt.Seed = None,
+    chains: opt.Chains = None,
+    members: opt.Members = None,
+    device: opt.Device = None,
+    resume: opt.Resume = False,
+    force: opt.Force = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Does it all: train, roll out, evaluate, report.
+
+    Examples:
+
+    - `pyro-msm run kdv-1d --out runs/kdv`
+    - `pyro-msm run burgers-1d --out runs/burgers --preset demo --model macro-only`
+    """
+    from pyro_msm.cli import stages
+
+    flags = {"seed": seed, "chains": chains, "device": device} | _rollout_flags(members, None)
+    layers: dict[str, Any] = {
+        "preset": preset,
+        "model": model,
+        "overrides": overrides,
+        "file": file,
+    }
+    opened = _train(source, out, resume, force, quiet, scored=True, flags=flags, **layers)
+    stages.rollout(opened, quiet=quiet)
+    scores = stages.evaluate(opened)
+
+    from pyro_msm import analysis
+
+    show(analysis.table(scores))
+    show(f"Report: {stages.report(opened)}")
+
+
+@app.command()
+def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs.")]) -> None:
+    """Shows the scores of several runs side by side.
+
+    Examples:
+
+    - `pyro-msm compare runs/kdv runs/kdv-macro-only`
+    """
+    from pyro_msm.cli.tables import comparison_table
+    from pyro_msm.runs import RunDirectory
+
+    scores: dict[str, dict[str, Any]] = {}
+    for path in runs:
+        run = RunDirectory.open(path)
+        if not run.scores.exists():
+            raise InputError(f"{path} has no scores yet: run `pyro-msm evaluate {path}` first")
+        scores[str(path)] = json.loads(run.scores.read_text("utf-8"))
+    show(comparison_table(scores))
+
+
+def _train(
+    source: str, out: Path, resume: bool, force: bool, quiet: bool, scored: bool, **layers: Any
+) -> Any:
+    from pyro_msm.cli import stages
+
+    set_up_logging(quiet)
+    if force and resume:
+        raise InputError("--force starts anew and --resume continues: give one of them")
+    if resume:
+        run = stages.reopen(source, out, **layers)
+    else:
+        run = stages.start(source, out, force=force, quiet=quiet, scored=scored, **layers)
+    stages.train(run, resume=resume, quiet=quiet)
+    return run
+
+
+def _layers(
+    preset: str | None, model: str | None, overrides: list[str] | None, file: Path | None
+) -> dict[str, Any]:
+    return {"preset": preset, "model": model, "overrides": overrides, "file": file}
+
+
+def _rollout_flags(members: int | None, times: int | None) -> dict[str, Any]:
+    return {"rollout.members": members, "rollout.times": times}

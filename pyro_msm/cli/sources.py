@@ -1,0 +1,119 @@
+"""From a source (a system or a file) and a run to the dataset of that run."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_msm.cli.shell import say
+from pyro_msm.config import Config
+from pyro_msm.errors import InputError
+from pyro_msm.files import replacing
+from pyro_msm.presets import is_system
+from pyro_msm.progress import progress_bar
+from pyro_msm.runs import RunDirectory
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def absolute(source: str) -> str:
+    """A file's absolute path, so that a run finds it from anywhere; a system's name as it is."""
+    return source if is_system(source) else str(Path(source).resolve())
+
+
+def fingerprint(source: str) -> str | None:
+    """Size and time of change of a data file, by which a changed one is told; None for a system.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if is_system(source):
+        return None
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"no such file: {source}")
+    # A Zarr store is a folder of files.
+    stats = [file.stat() for file in (path.rglob("*") if path.is_dir() else [path])]
+    newest = max((stat.st_mtime for stat in stats), default=0.0)
+    changed = datetime.datetime.fromtimestamp(newest, datetime.UTC).isoformat()
+    return f"{sum(stat.st_size for stat in stats)} bytes, changed {changed}"
+
+
+def simulate(config: Config, quiet: bool) -> xr.Dataset:
+    """The dataset that the ``data`` section of the configuration describes."""
+    from pyro_msm.data import systems
+
+    data = config.data
+    system = systems.get(data.source, **data.options)
+    counts = {
+        "train": data.train,
+        "validation": data.validation,
+        "test": data.test,
+        "extrapolation": data.extrapolation,
+    }
+    seed = config.seed if data.seed is None else data.seed
+    say(f"Simulating {sum(counts.values())} trajectories of {data.source} (seed {seed}).")
+    with progress_bar("simulating", enabled=not quiet) as update:
+        return system.simulate(counts, seed=seed, noise_std=data.noise_std, progress=update)
+
+
+def new_dataset(config: Config, quiet: bool) -> xr.Dataset:
+    """The dataset for a new run: simulated, or the user's file, validated.
+
+    Raises:
+        InputError: the file is missing or is no dataset.
+    """
+    from pyro_msm import data
+
+    if is_system(config.data.source):
+        return simulate(config, quiet)
+    return _numbered(data.open(config.data.source))
+
+
+def dataset_of(run: RunDirectory) -> xr.Dataset:
+    """The dataset of a run: ``RUN/data.nc`` if it was simulated, else the user's file.
+
+    Raises:
+        InputError: the file is gone, or has changed since the run was made.
+    """
+    from pyro_msm import data
+
+    config = run.config
+    source, then = config.data.source, config.data.fingerprint
+    if is_system(source):
+        if not run.data.exists():  # killed while it was written
+            data.save(simulate(config, quiet=True), run.data)
+        return data.open(run.data)
+    if not Path(source).exists():
+        raise InputError(f"{source}, the data file of {run.path}, is gone: put it back")
+    now = fingerprint(source)
+    if then is not None and now != then:
+        raise InputError(
+            f"{source} is no longer the data file with which {run.path} was made "
+            f"(then {then}; now {now}): put it back, or train anew"
+        )
+    return _numbered(data.open(source))
+
+
+def _numbered(dataset: xr.Dataset) -> xr.Dataset:
+    """With a coordinate that tells trajectories apart, where the file has none."""
+    if "trajectory" in dataset.coords:
+        return dataset
+    return dataset.assign_coords(trajectory=range(dataset.sizes["trajectory"]))
+
+
+def check_output(path: Path, force: bool, suffixes: tuple[str, ...] = (".nc", ".zarr")) -> None:
+    """Raises ``InputError`` if ``path`` has another suffix than these, or exists already."""
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: the output's name must end in {' or '.join(suffixes)}")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists: choose another name or replace it with --force")
+
+
+def write_forecast(forecast: xr.Dataset, path: Path) -> None:
+    """Writes a forecast (member, trajectory, time, …) to a NetCDF file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        forecast.to_netcdf(temporary, engine="netcdf4")

@@ -1,0 +1,243 @@
+"""The stages of a run (train, roll out, evaluate, report), each from the folder that holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pyro_msm.cli.shell import INTERRUPTED, say
+from pyro_msm.cli.sources import absolute, dataset_of, fingerprint, new_dataset
+from pyro_msm.config import TRAINED_FAMILIES, Config, resolve
+from pyro_msm.environment import available_device
+from pyro_msm.errors import InputError
+from pyro_msm.presets import is_system
+from pyro_msm.runs import RunDirectory, check_same_config
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from pyro_msm.forecasting.contract import Forecaster
+
+
+def start(
+    source: str,
+    out: Path,
+    *,
+    force: bool,
+    quiet: bool,
+    scored: bool,
+    flags: dict[str, Any],
+    **layers: Any,
+) -> RunDirectory:
+    """A new run: its folder, configuration and data, nothing trained yet.
+
+    Whatever can be wrong with the input is found before the folder is touched.
+
+    Args:
+        source: a system's name or a data file.
+        out: the folder.
+        force: replace the run that is there.
+        quiet: show no progress.
+        scored: the run will be evaluated, so the data must have a test split.
+        flags: as for ``resolve``.
+        layers: further arguments of ``resolve``.
+    """
+    source = absolute(source)
+    config = resolve(source, flags=flags | {"data.fingerprint": fingerprint(source)}, **layers)
+    device = available_device(config.device)
+    RunDirectory(out).check_free(force)
+
+    from pyro_msm import data
+    from pyro_msm.forecasting import build
+
+    dataset = new_dataset(config, quiet)
+    if scored:
+        data.select(dataset, "test")
+    build(config, dataset)
+    run = RunDirectory.create(out, config, force)
+    run.write_environment(device)
+    if is_system(source):
+        data.save(dataset, run.data)
+    return run
+
+
+def reopen(source: str, out: Path, *, flags: dict[str, Any], **layers: Any) -> RunDirectory:
+    """The run that is to be resumed; options that were not given are those of its first training.
+
+    Raises:
+        InputError: there is none, or the options given change what is trained.
+    """
+    source = absolute(source)
+    run = RunDirectory.open(out)
+    saved = run.config
+    flags = flags | {"data.fingerprint": fingerprint(source)}
+    config = resolve(source, flags=flags, base=saved, **layers)
+    check_same_config(saved, config, out)
+    available_device(config.device)
+    config.save(run.config_file)
+    return run
+
+
+def train(run: RunDirectory, *, resume: bool, quiet: bool) -> None:
+    """Trains every chain of a run, or what is left of them."""
+    config, dataset = run.config, dataset_of(run)
+    for index in range(config.chains):
+        chain, own = run.chain(index), run.chain_config(index)
+        if not chain.config_file.exists():
+            RunDirectory.create(chain.path, own)
+        elif index:
+            own.save(chain.config_file)
+        say(f"Training {config.model.family} into {chain.path} (seed {own.seed}).")
+        try:
+            _fit(own, dataset, chain, resume=resume and chain.has_checkpoint, quiet=quiet)
+        except KeyboardInterrupt:
+            typer.echo(_how_to_continue(run, chain), err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _fit(
+    config: Config, dataset: xr.Dataset, run: RunDirectory, *, resume: bool, quiet: bool
+) -> None:
+    from pyro_msm.forecasting import build
+
+    forecaster = build(config, dataset)
+    if config.model.family in TRAINED_FAMILIES:
+        forecaster.fit(
+            dataset,
+            run=run,
+            resume=resume,
+            seed=config.seed,
+            device=config.device,
+            progress=not quiet,
+        )
+    else:
+        forecaster.fit(dataset).save(run.checkpoints)
+
+
+def _how_to_continue(run: RunDirectory, chain: RunDirectory) -> str:
+    command = f"pyro-msm train {run.config.data.source} --out {run.path} --resume"
+    if chain.has_checkpoint:
+        return f"Interrupted; saved in {chain.checkpoints}. Continue with: {command}"
+    return f"Interrupted before the first checkpoint in {chain.path}. Start again with: {command}"
+
+
+def load_chains(run: RunDirectory, device: str) -> list[Forecaster]:
+    """The fitted forecaster of each chain."""
+    from pyro_msm.forecasting import load_forecaster
+
+    device = available_device(device)
+    return [load_forecaster(run.chain(i).path, device) for i in range(run.config.chains)]
+
+
+def rollout(run: RunDirectory, *, quiet: bool, flags: dict[str, Any] | None = None) -> None:
+    """Draws the posterior-predictive ensemble of the test splits into ``RUN/ensemble.nc``."""
+    config = run.config
+    config = resolve(config.data.source, base=config, flags=flags)
+    available_device(config.device)
+
+    from pyro_msm.forecasting import rollout as draw
+    from pyro_msm.forecasting import write_ensemble
+
+    chains, dataset = load_chains(run, config.device), dataset_of(run)
+    say(f"Rolling out {config.rollout.members} members of {len(chains)} chain(s).")
+    tree = draw(
+        chains,
+        dataset,
+        members=config.rollout.members,
+        generator=config.seed,
+        times=config.rollout.times,
+        progress=not quiet,
+    )
+    write_ensemble(tree, run.ensemble)
+
+
+def evaluate(run: RunDirectory) -> dict[str, Any]:
+    """Scores the ensemble and the baselines beside it into ``RUN/scores.json``."""
+    if not run.ensemble.exists():
+        raise InputError(f"{run.path} has no ensemble yet: run `pyro-msm rollout {run.path}` first")
+
+    from pyro_msm import analysis
+    from pyro_msm.forecasting import open_ensemble
+
+    tree = open_ensemble(run.ensemble)
+    seconds = {
+        "train": run.training_seconds(),
+        "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
+    }
+    baselines = _baselines(tree, dataset_of(run), run.config)
+    scores = analysis.evaluate(tree, baselines=baselines, seconds=seconds)
+    analysis.write_scores(run.scores, scores)
+    return scores
+
+
+def report(run: RunDirectory) -> Path:
+    """Writes ``RUN/report.html`` and returns its path."""
+    if not run.scores.exists():
+        raise InputError(f"{run.path} has no scores yet: run `pyro-msm evaluate {run.path}` first")
+
+    from pyro_msm import analysis
+
+    return analysis.report(run.path)
+
+
+def forecast(
+    run: RunDirectory, initial: xr.Dataset, config: Config, until: float | None
+) -> xr.Dataset:
+    """A forecast of the first chain from the last snapshots of ``initial``.
+
+    Args:
+        run: a trained run.
+        initial: a validated dataset with at least as many snapshots as the model's warm-up.
+        config: members, times, seed and device; the times are evenly spaced and start with the
+            last snapshot's.
+        until: absolute time of the last one; None: as far ahead as the training data reach.
+
+    Raises:
+        InputError: too few snapshots, or ``until`` is not after them.
+    """
+    import numpy as np
+
+    from pyro_msm.forecasting.contract import initial_window
+
+    forecaster = load_chains(run, config.device)[0]
+    if initial.sizes["time"] < forecaster.warmup:
+        raise InputError(
+            f"the initial file has {initial.sizes['time']} snapshot(s) and this model needs the "
+            f"last {forecaster.warmup}"
+        )
+    start = float(initial["time"][-1])
+    if until is None:
+        span = dataset_of(run)["time"]
+        until = start + float(span[-1] - span[0])
+    if not until > start:
+        raise InputError(f"--until {until:g} is not after the last initial snapshot, t={start:g}")
+    window = initial_window(initial, forecaster.warmup, last=-1)
+    times = np.linspace(start, until, config.rollout.times)
+    return forecaster.forecast(window, times, config.rollout.members, config.seed)
+
+
+def _baselines(tree: xr.DataTree, dataset: xr.Dataset, config: Config) -> dict[str, xr.Dataset]:
+    """Forecasts of the other baselines for the trajectories and stored times of an ensemble.
+
+    They start from as many snapshots as the model did. One that does not apply to the data is left
+    out, and that is said.
+    """
+    from pyro_msm.forecasting.baselines import BASELINES
+
+    observed = tree.children["observed_data"]
+    times, warmup = observed.coords["time"].values, config.model.snapshots
+    past = dataset.sel(trajectory=observed.coords["trajectory"].values, time=slice(None, times[0]))
+    forecasts = {}
+    for name, kind in BASELINES.items():
+        if name == config.model.family:
+            continue
+        baseline = kind()
+        baseline.warmup = warmup
+        try:
+            baseline.fit(dataset)
+            forecasts[name] = baseline.forecast(past.isel(time=slice(-warmup, None)), times)
+        except InputError as error:
+            say(f"No {name} beside it: {error}.")
+    return forecasts

@@ -1,0 +1,116 @@
+"""Dynamic mode decomposition."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pyro_msm.forecasting.baselines.extra import required
+from pyro_msm.forecasting.baselines.pod_forecaster import (
+    RANKS,
+    Choice,
+    Model,
+    PodForecaster,
+    delays,
+    embedded,
+    strides,
+)
+
+MAX_ROWS = 384
+MAX_VALUES = 1_500_000
+
+
+class Dmd(PodForecaster):
+    """Dynamic mode decomposition (PyDMD) of all training trajectories at once.
+
+    A snapshot is a sum of modes that grow, decay and turn at fixed rates: h(t) = Σ_j φ_j b_j e^{ω_j
+    t}, with h the delay vector (Hankel DMD) of the snapshot's POD coordinates and a constant, which
+    stands for what does not move. PyDMD gets the pairs h(t), h(t+s) of every trajectory side by
+    side: its ``HankelDMD`` takes one time series only, so the delays are made here.
+
+    Chosen on the validation split: the rank, the stride s, the number of delays (up to ``warmup``),
+    whether the operator is averaged with that of reversed time (which removes the bias that noise
+    brings; S. Dawson et al., Exp. Fluids 57, 2016), and whether growing modes are held at constant
+    amplitude.
+    """
+
+    name: ClassVar[str] = "dmd"
+
+    def _candidates(
+        self, coordinates: np.ndarray, only: Choice | None
+    ) -> Iterator[tuple[Choice, Model]]:
+        pydmd = required("pydmd", self.name)
+        constant = np.sqrt(np.square(coordinates[..., 0]).mean()) or 1.0
+        for stride in strides(coordinates.shape[1]):
+            for count in delays(stride, self.warmup):
+                if only and (only["stride"], only["delays"]) != (stride, count):
+                    continue
+                limit = min(coordinates.shape[-1], MAX_ROWS // count)
+                pairs = _pairs(coordinates[..., :limit], count, stride, constant)
+                ranks = sorted({min(rank, len(pairs[0])) for rank in RANKS})
+                for rank in [only["rank"]] if only else ranks:
+                    for reverse in [only["reverse"]] if only else (False, True):
+                        shape = {"rank": rank, "stride": stride, "delays": count}
+                        model = _decomposed(pydmd, *pairs, rank, reverse)
+                        if model is None:
+                            continue
+                        model["constant"] = np.array([constant])
+                        model["limit"] = np.array([limit])
+                        for bounded in [only["bounded"]] if only else (False, True):
+                            yield shape | {"reverse": reverse, "bounded": bounded}, model
+
+    @staticmethod
+    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+        stride, count, limit = choice["stride"], choice["delays"], int(model["limit"][0])
+        modes = model["modes_real"] + 1j * model["modes_imaginary"]
+        rates = model["rates_real"] + 1j * model["rates_imaginary"]
+        if choice["bounded"]:
+            rates = np.minimum(rates.real, 0) + 1j * rates.imag
+        start = embedded(history[..., :limit], count, stride)[:, -1]
+        start = np.concatenate([start, np.full((len(start), 1), model["constant"][0])], axis=-1)
+        amplitudes = np.linalg.lstsq(modes, start.T.astype(complex), rcond=1e-10)[0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            growth = np.exp(rates[:, None] * leads)
+            moving = amplitudes.T[:, :, None] * growth
+            return np.einsum("nrt,pr->ntp", moving, modes[:limit], optimize=True).real
+
+
+def _pairs(
+    coordinates: np.ndarray, count: int, stride: int, constant: float
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Delay vectors (row, pair) of all trajectories, those a stride later, and the stride."""
+    vectors = embedded(coordinates, count, stride)
+    vectors = np.concatenate([vectors, np.full_like(vectors[..., :1], constant)], axis=-1)
+    rows = vectors.shape[-1]
+    before, after = (
+        part.reshape(-1, rows) for part in (vectors[:, :-stride], vectors[:, stride:])
+    )
+    every = max(1, len(before) * rows // MAX_VALUES)
+    return before[::every].T, after[::every].T, stride
+
+
+def _decomposed(
+    pydmd: Any, before: np.ndarray, after: np.ndarray, stride: int, rank: int, reverse: bool
+) -> Model | None:
+    """Modes (row, rank) and their rates per frame; None where PyDMD finds none."""
+    method = pydmd.DMD(svd_rank=rank, forward_backward=reverse)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            method.fit(before, after)
+        except (np.linalg.LinAlgError, ValueError):
+            return None
+    modes, eigenvalues = np.asarray(method.modes), np.asarray(method.eigs)
+    if not (np.isfinite(modes).all() and np.isfinite(eigenvalues).all()):
+        return None
+    # What decays at once, in a single stride, has no logarithm.
+    size = np.maximum(np.abs(eigenvalues), 1e-12)
+    return {
+        "modes_real": modes.real.copy(),
+        "modes_imaginary": modes.imag.copy(),
+        "rates_real": np.log(size) / stride,
+        "rates_imaginary": np.angle(eigenvalues) / stride,
+    }

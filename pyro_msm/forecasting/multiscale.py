@@ -1,0 +1,554 @@
+"""The stochastic multiscale model as a forecaster: staged training, rollout, persistence."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from pyro_msm import data as datasets
+from pyro_msm.config import ModelConfig, TrainingConfig
+from pyro_msm.data.windows import Forcing, Windows, check_length
+from pyro_msm.environment import available_device
+from pyro_msm.errors import InputError
+from pyro_msm.forecasting.contract import Randomness, root_entropy
+from pyro_msm.forecasting.latent import LatentForecaster
+from pyro_msm.forecasting.streams import Streams
+from pyro_msm.guides import AmortizedPathGuide
+from pyro_msm.inference import Trainer, load_checkpoint, restore_into
+from pyro_msm.models import MultiscaleSDE
+from pyro_msm.models.initialise import check_macro, fitting_sizes
+from pyro_msm.progress import progress_bar
+from pyro_msm.records import MetricsLog
+
+logger = logging.getLogger("pyro_msm")
+
+#: A latent component beyond this many of its scales from its mean has left the model's world.
+HORIZON = 1e3
+
+
+@dataclass(frozen=True)
+class LatentState:
+    """Where a rollout stands.
+
+    Attributes:
+        latent: (member, trajectory, state).
+        rate: the drift one step ago, for the two-step scheme; None where there is none.
+        step: length of that step.
+        time: absolute.
+        streams: the random streams of the members; None in a deterministic rollout.
+        parameters: (trajectory, parameter) or None.
+        forcing: as a function of time, or None.
+    """
+
+    latent: Tensor
+    rate: Tensor | None
+    step: float
+    time: float
+    streams: Streams | None
+    parameters: Tensor | None
+    forcing: Forcing | None
+
+
+class MultiscaleForecaster(LatentForecaster):
+    """Forecasts with a ``MultiscaleSDE`` and its guide.
+
+    The drift is integrated with the two-step Adams–Bashforth scheme (Heun for the first step) and
+    the additive noise with Maruyama's term: for small noise the error is of second order in the
+    step (Buckwar & Winkler, 2006), at one drift evaluation a step.
+
+    Args:
+        model: the ``model`` section of a configuration.
+        training: the ``training`` section.
+        rollout_step: largest step in time; None takes the data's, or a fraction of it where the
+            state moves faster.
+    """
+
+    name = "multiscale"
+    stochastic = True
+
+    def __init__(
+        self,
+        model: ModelConfig | None = None,
+        training: TrainingConfig | None = None,
+        rollout_step: float | None = None,
+    ) -> None:
+        self.model_settings = model or ModelConfig()
+        self.training = training or TrainingConfig()
+        self.warmup = self.model_settings.snapshots
+        self.rollout_step = rollout_step or 0.0
+        self.model: MultiscaleSDE
+        self.guide: AmortizedPathGuide
+        self.device = torch.device("cpu")
+        self.axes: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, model: MultiscaleSDE, guide: AmortizedPathGuide, data: xr.Dataset) -> Self:
+        """A forecaster around a model and a guide that already exist."""
+        forecaster = cls(ModelConfig(snapshots=model.settings["snapshots"]))
+        forecaster.model, forecaster.guide = model, guide
+        forecaster._learn_grid(data)
+        forecaster.to(next(model.parameters()).device)
+        return forecaster
+
+    # --- training --------------------------------------------------------------------------------
+
+    def fit(  # type: ignore[override]
+        self,
+        data: xr.Dataset,
+        *,
+        run: Any = None,
+        resume: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        progress: bool = False,
+    ) -> Self:
+        """Builds the model for ``data`` and trains it.
+
+        Args:
+            data: a validated dataset with a ``field`` and a ``train`` split; with a ``validation``
+                split the weights are chosen by free-running rollouts there.
+            run: a run directory for checkpoints and metrics; None keeps neither.
+            resume: go on from the run's last checkpoint.
+            seed: root of the initial weights and of all draws.
+            device: "auto", "cpu" or "cuda".
+            progress: show a progress bar.
+        """
+        self.build(data, seed)
+        if run is None:
+            self.train(data, seed=seed, device=device, progress=progress)
+            return self
+        step = None
+        if resume:
+            path = run.checkpoints / "last.safetensors"
+            step = load_checkpoint(path, "training")[1]["counters"]["step"]
+        with MetricsLog(run.metrics, step) as log:
+            self.train(
+                data, checkpoints=run.checkpoints, resume=resume, seed=seed, device=device,
+                log=log.write, progress=progress,
+            )  # fmt: skip
+        return self
+
+    def check(self, data: xr.Dataset) -> None:
+        """Checks that a model can be built and trained on ``data``, without doing so.
+
+        Raises:
+            InputError: a coarse size that does not divide the grid, or too few snapshots.
+        """
+        train = datasets.select(data, "train")
+        if "field" not in train:
+            raise InputError(
+                "the multiscale model learns from a variable `field` (trajectory, time, channel, "
+                f"x[, y]); the data hold `{datasets.variable(data)}`: choose another --model"
+            )
+        macro = self.model_settings.macro
+        if macro is not None:
+            check_macro(macro, train["field"].shape[3:], data.attrs["boundary"])
+        check_length(train, self.training.window_length, self.warmup)
+
+    def build(self, data: xr.Dataset, seed: int = 0) -> None:
+        """Makes the untrained model and guide for ``data``."""
+        s = self.model_settings
+        macro = s.macro if s.macro is not None else chosen_macro(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = MultiscaleSDE.for_data(
+                data, macro, s.micro,
+                rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
+                drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
+                time_input=s.time_input, snapshots=s.snapshots, std_floor=s.std_floor,
+                quadrature=self.training.quadrature,
+            )  # fmt: skip
+            self.guide = AmortizedPathGuide(self.model)
+        self._learn_grid(data)
+
+    def train(
+        self,
+        data: xr.Dataset,
+        *,
+        checkpoints: Path | None = None,
+        resume: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        log: Callable[..., None] = lambda **_: None,
+        progress: bool = False,
+    ) -> Trainer:
+        """Trains the model that is there; see ``fit`` for the arguments."""
+        self.to(torch.device(available_device(device)))
+        windows = Windows(
+            datasets.select(data, "train"), self.training.window_length, self.training.stride,
+            self.warmup, self.device,
+        )  # fmt: skip
+        with progress_bar("training", enabled=progress) as update:
+            trainer = Trainer(
+                self.model, self.guide, windows, self.training,
+                validate=self._validation(data), seed=seed, folder=checkpoints, log=log,
+                progress=update, header=self._header(),
+            )  # fmt: skip
+            trainer.run(resume)
+        return trainer
+
+    def _validation(self, data: xr.Dataset) -> Any:
+        """Free-running error on the validation split: mean over times of ‖mean − y‖/‖y‖."""
+        try:
+            chosen = datasets.select(data, "validation")
+        except InputError:
+            logger.warning("no validation split: the last weights are kept, not the best ones")
+            return None
+        if chosen.sizes["time"] < self.warmup + 2:
+            return None
+        initial = chosen.isel(time=slice(0, self.warmup))
+        times = chosen["time"].values[self.warmup - 1 :]
+        scored = np.unique(np.linspace(1, len(times) - 1, 100).round().astype(int))
+        truth = chosen["field"].values[:, self.warmup - 1 :][:, scored]
+        observed = np.ones_like(truth, bool)
+        if "mask" in chosen:
+            observed = chosen["mask"].values[:, self.warmup - 1 :][:, scored].astype(bool)
+        truth = np.where(observed, np.nan_to_num(truth), 0)
+        norm = np.sqrt((truth**2).sum((2, *range(3, truth.ndim))))
+        members = self.training.validation_members
+
+        def error() -> float:
+            state = self.encode(initial, members, 0)
+            _, latents = self.advance(state, times)
+            mean = self._mean_field(latents[scored]) * observed
+            gap = np.sqrt(((mean - truth) ** 2).sum((2, *range(3, truth.ndim))))
+            return float(np.mean(gap / np.maximum(norm, 1e-12)))
+
+        return error
+
+    def _mean_field(self, latents: np.ndarray) -> np.ndarray:
+        """Ensemble mean of the decoded field, (trajectory, time, channel, *grid)."""
+        with torch.inference_mode():
+            parts = [
+                self.model.network.experts(torch.as_tensor(part, device=self.device)).mean.mean(0)
+                for part in latents
+            ]
+            return torch.stack(parts, 1).cpu().numpy()
+
+    # --- forecasting -----------------------------------------------------------------------------
+
+    def values_per_snapshot(self) -> int:
+        return self.model.network.values
+
+    def encode(
+        self, window: xr.Dataset, members: int = 1, generator: Randomness = None
+    ) -> LatentState:
+        field = self._tensor(self._snapshots(window))
+        with torch.inference_mode():
+            mean, log_var = self.guide.encode(field)
+        streams = Streams(
+            root_entropy(generator), range(members), range(window.sizes["trajectory"])
+        )
+        noise = self._tensor(streams.normal(1, mean.shape[-1])[0])
+        latent = mean + (0.5 * log_var).exp() * noise
+        parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
+        forcing = None
+        if "forcing" in window:
+            series = window["forcing"]
+            forcing = Forcing(self._tensor(series[series.dims[1]].values), self._tensor(series.values))
+        time = float(window["time"].values[-1])
+        return LatentState(latent, None, 0.0, time, streams, parameters, forcing)
+
+    def advance(
+        self, state: LatentState, times: np.ndarray, generator: Randomness = None
+    ) -> tuple[LatentState, np.ndarray]:
+        streams = state.streams
+        if generator is not None:
+            streams = Streams(
+                root_entropy(generator), *(range(n) for n in state.latent.shape[:2])
+            )
+        state = replace(state, streams=copy.deepcopy(streams))
+        latents = np.empty((len(times), *state.latent.shape), np.float32)
+        with torch.inference_mode():
+            dispersion = self.model.network.dispersion
+            begin = 0
+            while begin < len(times):
+                part = np.asarray(times[begin : begin + 128], float)
+                state = self._integrate(state, part, dispersion, latents[begin : begin + 128])
+                begin += 128
+        return state, latents
+
+    def _integrate(
+        self, state: LatentState, times: np.ndarray, dispersion: Tensor, out: np.ndarray
+    ) -> LatentState:
+        """Fills ``out`` (time, member, trajectory, state); returns the last state."""
+        gaps = np.diff(times, prepend=state.time)
+        counts = np.ceil(gaps / self.rollout_step * (1 - 1e-6)).astype(int)
+        latent, before, size, now = state.latent, state.rate, state.step, state.time
+        noise = None
+        if state.streams is not None:
+            noise = self._tensor(state.streams.normal(int(counts.sum()), latent.shape[-1]))
+        taken = 0
+        path = torch.empty(out.shape, device=self.device)
+        latent = latent.clone()
+        for i, (gap, count) in enumerate(zip(gaps, counts, strict=True)):
+            step = gap / max(count, 1)
+            for _ in range(count):
+                rate = self._drift(now, latent, state)
+                if before is None:
+                    ahead = self._drift(now + step, latent + step * rate, state)
+                    move = (0.5 * step) * (rate + ahead)
+                else:
+                    share = 0.5 * step / size
+                    move = (step * (1 + share)) * rate - (step * share) * before
+                latent = latent + move
+                if noise is not None:
+                    latent = latent + (step**0.5 * dispersion) * noise[taken]
+                before, size, now, taken = rate, step, now + step, taken + 1
+            path[i] = latent
+        network = self.model.network
+        reach = ((path - network.state_mean) / network.state_scale).abs().amax(-1)
+        lost = (~(reach < HORIZON)).cummax(0).values
+        path[lost], latent[lost[-1]] = torch.nan, torch.nan
+        out[...] = path.cpu().numpy()
+        return replace(state, latent=latent, rate=before, step=size, time=float(times[-1]))
+
+    def _drift(self, time: float, latent: Tensor, state: LatentState) -> Tensor:
+        network = self.model.network
+        if state.parameters is None and state.forcing is None and not network.time_input:
+            if network.known_drift is None:
+                return network.drift(network.time_scale, latent)
+        times = torch.full((latent.shape[1], 1), time, device=self.device)
+        context = network.context(times, state.parameters, state.forcing)
+        context = None if context is None else context[:, 0]
+        return network.drift(times[:, 0], latent, context, state.parameters)
+
+    def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
+        """The state drawn afresh from the posterior of the snapshots; streams go on."""
+        window = snapshots.isel(time=slice(-self.warmup, None))
+        with torch.inference_mode():
+            mean, log_var = self.guide.encode(self._tensor(self._snapshots(window)))
+        streams = copy.deepcopy(state.streams)
+        latent = mean.expand(state.latent.shape)
+        if streams is not None:
+            noise = self._tensor(streams.normal(1, mean.shape[-1])[0])
+            latent = mean + (0.5 * log_var).exp() * noise
+        time = float(window["time"].values[-1])
+        return replace(state, latent=latent, rate=None, time=time, streams=streams)
+
+    def decode(self, latents: np.ndarray) -> xr.Dataset:
+        with torch.inference_mode():
+            states = self._tensor(np.moveaxis(latents, 0, 2))
+            field = self.model.network.experts(states).mean.cpu().numpy()
+        lead = ("member", "trajectory", "time")
+        result = xr.Dataset(
+            {
+                "field": ((*lead, *self.axes), field),
+                "observation_std": ("channel", self.observation_std()),
+            },
+            coords={name: (name, values) for name, values in self.axes.items()},
+        )
+        for name, (dims, values) in self.parts(latents).items():
+            result[name] = (*lead, *dims), values
+        return result
+
+    def macro_part(self, latents: np.ndarray) -> np.ndarray:
+        """D_ζ(ζ), the prolonged macroscale state of latents (…, latent): (…, channel, *grid)."""
+        with torch.inference_mode():
+            return self.model.network.macro_part(self._tensor(latents)).cpu().numpy()
+
+    def parts(self, latents: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """Latents as ``macro`` and ``micro``, with the names of their own dimensions.
+
+        Args:
+            latents: (time, member, trajectory, latent), or (trajectory, time, latent).
+
+        Returns:
+            Arrays (member, trajectory, time, …) or (trajectory, time, …).
+        """
+        if latents.ndim == 4:
+            latents = np.moveaxis(latents, 0, 2)
+        network = self.model.network
+        macro, micro = np.split(latents, [network.macro_values], -1)
+        shape = (*latents.shape[:-1], network.channels, *network.macro)
+        space = list(self.axes)[1:]
+        found = {"macro": (("channel", *(f"macro_{a}" for a in space)), macro.reshape(shape))}
+        if network.micro:
+            found["micro"] = ("micro_component",), micro
+        return found
+
+    def encoded(self, data: xr.Dataset) -> np.ndarray:
+        """Posterior mean of the state at each snapshot from the warm-up on, (trajectory, time, latent)."""
+        values = self._snapshots(data, whole=True)
+        count = values.shape[1] - self.warmup + 1
+        means = []
+        with torch.inference_mode():
+            for begin in range(0, count, 64):
+                stop = min(begin + 64, count) + self.warmup - 1
+                seen = self._tensor(values[:, begin:stop]).unfold(1, self.warmup, 1).movedim(-1, 2)
+                means.append(self.guide.encode(seen)[0].cpu().numpy())
+        return np.concatenate(means, 1)
+
+    def observation_std(self) -> np.ndarray:
+        """(channel,) standard deviation of the observation noise."""
+        with torch.inference_mode():
+            precision = (-self.model.network.log_macro_var).exp()
+            if self.model.network.micro:
+                precision = precision + (-self.model.network.log_micro_var).exp()
+            return precision.rsqrt().cpu().numpy()
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves model and guide to a device."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        self.guide.to(self.device)
+        return self
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
+        tensors |= {f"guide.{n}": t for n, t in self.guide.state_dict().items()}
+        return {n: t.detach().cpu().numpy() for n, t in tensors.items()}, self._header()
+
+    @classmethod
+    def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
+        forecaster = cls._empty(settings)
+        pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
+        pair.load_state_dict({n: torch.tensor(a) for n, a in arrays.items()})
+        return forecaster
+
+    @classmethod
+    def from_run(cls, run: Any, device: str = "cpu") -> Self:
+        """The trained forecaster of a run directory.
+
+        Raises:
+            InputError: no checkpoint, or a truncated or foreign one.
+        """
+        path: Path = run.checkpoints / "best.safetensors"
+        tensors, header = load_checkpoint(path, "model")
+        try:
+            forecaster = cls._empty(header)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
+        pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
+        restore_into(pair, tensors, path)
+        return forecaster.to(device)
+
+    @classmethod
+    def _empty(cls, header: dict[str, Any]) -> Self:
+        forecaster = cls(ModelConfig(snapshots=header["model"]["snapshots"]))
+        forecaster.model = MultiscaleSDE(**header["model"])
+        forecaster.guide = AmortizedPathGuide(forecaster.model)
+        forecaster.rollout_step = header["rollout_step"]
+        forecaster.axes = {name: np.asarray(v) for name, v in header["axes"].items()}
+        return forecaster
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "model": self.model.settings,
+            "rollout_step": self.rollout_step,
+            "axes": {name: values.tolist() for name, values in self.axes.items()},
+        }
+
+    def _learn_grid(self, data: xr.Dataset) -> None:
+        """Coordinates of the output, and a step that resolves data and dynamics."""
+        space = datasets.space_axes(data)
+        self.axes = {"channel": np.asarray(data["channel"].values)}
+        self.axes |= {axis: np.asarray(data[axis].values, float) for axis in space}
+        times = data["time"].values
+        if not self.rollout_step:
+            step = float(times[-1] - times[0]) / (len(times) - 1)
+            network = self.model.network
+            fastest = float((network.state_rate / network.state_scale).max())
+            self.rollout_step = step / math.ceil(step * fastest / 0.1)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.asarray(values, np.float32), device=self.device)
+
+    def _snapshots(self, window: xr.Dataset, whole: bool = False) -> np.ndarray:
+        """The last ``warmup`` snapshots, or all: (trajectory, snapshots, channel, *grid).
+
+        Where nothing was observed stands 0.
+
+        Raises:
+            InputError: another grid, or fewer snapshots than the encoder sees.
+        """
+        values = window["field"].values
+        network = self.model.network
+        wanted = (network.channels, *network.grid)
+        if values.shape[2:] != wanted:
+            raise InputError(
+                f"the initial field has (channel, *grid) = {values.shape[2:]}, the model was "
+                f"trained on {wanted}: interpolate it to that grid"
+            )
+        if values.shape[1] < self.warmup:
+            raise InputError(
+                f"the initial file has {values.shape[1]} snapshot(s), the model needs {self.warmup}"
+            )
+        return np.nan_to_num(values if whole else values[:, -self.warmup :])
+
+
+def chosen_macro(data: xr.Dataset) -> list[int]:
+    """Coarse sizes for data of unknown origin: near 20 points an axis in 1-D, 8 in 2-D; said aloud."""
+    space = datasets.space_axes(data)
+    wanted = 20 if len(space) == 1 else 8
+    sizes = [
+        min(fitting_sizes(data.sizes[axis], kind), key=lambda size: (abs(size - wanted), size))
+        for axis, kind in zip(space, data.attrs["boundary"], strict=True)
+    ]
+    logger.warning("model.macro = %s chosen for a grid of %s points", sizes,
+                   "×".join(str(data.sizes[axis]) for axis in space))  # fmt: skip
+    return sizes
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What ``fit`` returns.
+
+    Attributes:
+        forecaster: forecasts with the trained model; ``rollout`` takes it.
+        history: the records of the training log.
+        seconds: training time.
+        validation_error: free-running error of the chosen weights; None without validation data.
+    """
+
+    forecaster: MultiscaleForecaster
+    history: list[dict[str, Any]]
+    seconds: float
+    validation_error: float | None
+
+
+def fit(
+    model: MultiscaleSDE,
+    guide: AmortizedPathGuide,
+    data: xr.Dataset,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    folder: Path | str | None = None,
+    resume: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Fit:
+    """Trains a model and its guide; the weights left in them are the best ones.
+
+    Args:
+        model: from ``MultiscaleSDE.for_data``.
+        guide: its guide.
+        data: a validated dataset with a ``train`` split; a ``validation`` split chooses the weights.
+        seed: root of all draws of the training.
+        device: "auto", "cpu" or "cuda".
+        folder: where checkpoints are kept; None keeps none.
+        resume: go on from the last checkpoint there.
+        progress: show a progress bar.
+        **settings: keys of the configuration's ``training`` section, such as ``steps``.
+    """
+    forecaster = MultiscaleForecaster.of(model, guide, data)
+    forecaster.training = TrainingConfig(**settings)
+    trainer = forecaster.train(
+        data, checkpoints=None if folder is None else Path(folder), resume=resume, seed=seed,
+        device=device, progress=progress,
+    )  # fmt: skip
+    state = trainer.state
+    return Fit(forecaster, trainer.history, state.seconds, state.best_error)

@@ -1,0 +1,279 @@
+"""Stochastic variational inference: the training loop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_msm.config import TrainingConfig
+from pyro_msm.data.windows import WindowBatch, Windows
+from pyro_msm.errors import InputError
+from pyro_msm.inference.checkpoint import load_checkpoint, save_checkpoint
+from pyro_msm.inference.elbo import PathELBO
+from pyro_msm.inference.state import TrainingState
+
+logger = logging.getLogger("pyro_msm")
+
+MOST_RECOVERIES = 8
+
+
+class TrainingDiverged(RuntimeError):
+    """Training kept diverging although the step size was halved again and again."""
+
+
+@dataclass
+class Trainer:
+    """Trains a model and its guide on windows of data by the evidence lower bound.
+
+    The loss is the negative bound per observed number,
+
+        −[(n_obs / n_batch) Σ ln p(y|z) − w (T / T_batch) KL(path)] / (n_obs · values),
+
+    with w = ``path_weight``, grown linearly over ``ramp_steps``; the KL at the first time belongs to
+    KL(path) for windows that start a trajectory. w = 1 is the bound itself.
+
+    Weights are averaged over steps (``ema``). ``validate`` scores the average, and the best average
+    is kept. A step whose loss or gradient is not finite takes training back to the last checkpoint
+    with half the step size; a validation that diverges only loses the comparison.
+
+    All randomness comes from two generators that are seeded here and saved with a checkpoint:
+    k steps, a checkpoint and n−k resumed steps give the weights of n steps bit for bit on a CPU.
+
+    Attributes:
+        model: the generative program, called with a ``WindowBatch``.
+        guide: its variational family.
+        windows: the training windows.
+        settings: the ``training`` section of the configuration.
+        validate: error of the current weights, the lower the better; None keeps the last average.
+        seed: root of both generators.
+        folder: where checkpoints go; None keeps none.
+        log: receives records with ``step`` and ``seconds``.
+        progress: called with (step, steps, note).
+        header: stored in the checkpoints, for whoever rebuilds the model.
+    """
+
+    model: nn.Module
+    guide: nn.Module
+    windows: Windows
+    settings: TrainingConfig
+    validate: Callable[[], float] | None = None
+    seed: int = 0
+    folder: Path | None = None
+    log: Callable[..., None] = lambda **_: None
+    progress: Callable[[int, int, str], None] = lambda *_: None
+    header: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with pyro.settings.context(module_local_params=True):
+            self.loss = PathELBO()(self.model, self.guide)
+        self.state = TrainingState(self.loss, self.settings)
+        self.draws = torch.Generator().manual_seed(self.seed)
+        self.device = next(self.loss.parameters()).device
+        self._numbers = float(self.windows.observed_numbers)
+        self.history: list[dict[str, Any]] = []
+        self._best: list[Tensor] = []
+        self._interval: list[Tensor] = []
+        self._error = math.nan
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def run(self, resume: bool = False) -> None:
+        """Trains up to ``settings.steps``, from the last checkpoint with ``resume``.
+
+        The weights that are left in the model and the guide are the best average.
+
+        Raises:
+            InputError: ``resume`` without a readable checkpoint of this model.
+            TrainingDiverged: the guard gave up; the last good state is in the checkpoint.
+            KeyboardInterrupt: passed on after a checkpoint has been written.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices),
+            pyro.settings.context(module_local_params=True),
+            pyro.validation_enabled(False),
+        ):
+            torch.manual_seed(self.seed)
+            if resume:
+                self._resume()
+            self._keep()
+            try:
+                self._loop()
+            except KeyboardInterrupt:
+                self._save()
+                raise
+            self._finish()
+
+    def _loop(self) -> None:
+        state, settings = self.state, self.settings
+        began, before = time.perf_counter(), state.seconds
+        while state.step < settings.steps:
+            loss = self.loss(self._batch())
+            if not state.update(loss):
+                self._recover()
+                continue
+            self._interval.append(loss.detach())
+            state.seconds = before + time.perf_counter() - began
+            if state.step % settings.log_every == 0:
+                self._log_interval()
+            if state.step % settings.validate_every == 0 and self.validate:
+                self._validate()
+            if state.step % settings.checkpoint_every == 0:
+                self._keep()
+            budget = settings.budget_seconds
+            if budget is not None and state.seconds > budget:
+                logger.info("training stops at step %d: budget of %gs is spent", state.step, budget)
+                break
+
+    def _batch(self) -> WindowBatch:
+        settings = self.settings
+        batch = self.windows.draw(settings.windows, self.draws)
+        grown = min(1.0, (self.state.step + 1) / settings.ramp_steps) if settings.ramp_steps else 1.0
+        return replace(
+            batch,
+            likelihood_scale=batch.likelihood_scale / self._numbers,
+            path_scale=batch.path_scale * settings.path_weight * grown / self._numbers,
+        )
+
+    def _log_interval(self) -> None:
+        loss = float(torch.stack(self._interval).mean()) if self._interval else math.nan
+        self._interval.clear()
+        self._record(
+            step=self.state.step,
+            loss=loss,
+            learning_rate=self.state.learning_rate(),
+            seconds=round(self.state.seconds, 3),
+        )
+        note = f"loss {loss:.3f}"
+        if math.isfinite(self._error):
+            note += f", validation error {self._error:.4f}"
+        self.progress(self.state.step, self.settings.steps, note)
+
+    def _record(self, **record: Any) -> None:
+        self.history.append(record)
+        self.log(**record)
+
+    def _validate(self) -> None:
+        if self.validate is None:
+            return
+        state = self.state
+        state.swap()
+        try:
+            error = float(self.validate())
+        finally:
+            state.swap()
+        self._error = error
+        diverged = not math.isfinite(error)
+        self._record(
+            step=state.step,
+            validation_error=None if diverged else error,
+            seconds=round(state.seconds, 3),
+        )
+        if not diverged and (state.best_error is None or error < state.best_error):
+            state.best_error, state.best_step = error, state.step
+            self._best = [average.clone() for average in state.average]
+            self._save_best()
+
+    # --- what is kept --------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """A good state to come back to, in memory and on disk."""
+        self._good = (self.state.copy(), self._generators())
+        self._save()
+
+    def _generators(self) -> dict[str, Tensor]:
+        found = {"draws": self.draws.get_state(), "cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            found["cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def _set_generators(self, states: dict[str, Tensor]) -> None:
+        self.draws.set_state(states["draws"])
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        tensors = self.state.tensors()
+        tensors |= {f"generator/{name}": t for name, t in self._generators().items()}
+        tensors |= {f"best/{n}": t for n, t in zip(self.state.names, self._best, strict=False)}
+        header = self.header | {"kind": "training", "counters": self.state.counters()}
+        save_checkpoint(self.folder / "last.safetensors", tensors, header)
+
+    def _save_best(self) -> None:
+        """The chosen average as the weights of a model that can forecast."""
+        if self.folder is None:
+            return
+        named = dict(zip(self.state.names, self._best, strict=True))
+        weights = {n: named.get(n, t) for n, t in self.loss.state_dict().items()}
+        header = self.header | {
+            "kind": "model",
+            "step": self.state.best_step,
+            "validation_error": self.state.best_error,
+        }
+        save_checkpoint(self.folder / "best.safetensors", weights, header)
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            raise InputError("nothing to resume from: training without a folder keeps no checkpoint")
+        path = self.folder / "last.safetensors"
+        tensors, header = load_checkpoint(path, "training")
+        try:
+            self.state.load(tensors, header["counters"])
+            self._set_generators(_under("generator/", tensors))
+            best = _under("best/", tensors)
+            self._best = [best[n].to(self.device) for n in self.state.names] if best else []
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{path} holds the training of another model ({error})") from error
+
+    def _recover(self) -> None:
+        state = self.state
+        at, recoveries, slowdown = state.step, state.recoveries + 1, state.slowdown / 2
+        (tensors, counters), generators = self._good
+        state.load(tensors, counters)
+        self._set_generators(generators)
+        # Another stretch of the random stream: the same one would end in the same place.
+        self.draws.manual_seed(self.seed + 7919 * recoveries)
+        state.recoveries, state.slowdown = recoveries, slowdown
+        self._interval.clear()
+        self._record(step=state.step, recovered_from=at, slowdown=slowdown, seconds=state.seconds)
+        if recoveries > MOST_RECOVERIES:
+            self._save()
+            raise TrainingDiverged(
+                f"training diverged {recoveries} times, last at step {at}, although the step size "
+                f"was halved each time: lower training.learning_rate, or raise model.std_floor"
+            )
+        logger.warning(
+            "training diverged at step %d: back to step %d with the step size times %g",
+            at, state.step, slowdown,
+        )  # fmt: skip
+
+    def _finish(self) -> None:
+        state = self.state
+        if self.validate and state.step % self.settings.validate_every:
+            self._validate()
+        if not self._best:
+            self._best = [average.clone() for average in state.average]
+            state.best_step = state.step
+            if self.validate:
+                logger.warning("no validation rollout stayed finite: keeping the last weights")
+        self._save()
+        self._save_best()
+        with torch.no_grad():
+            for parameter, best in zip(state.parameters, self._best, strict=True):
+                parameter.copy_(best)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,57 @@
+"""Scores of ensembles of fields, on NumPy arrays only.
+
+``Block`` holds members and truth of some trajectories and times; a ``Metric`` turns it into sums
+per sample; ``ScoreTable`` collects those block by block and reads scores out of it over all
+samples, by time, by trajectory or by bootstrap resample.
+"""
+
+from pyro_msm.scores.block import Block, Statistic
+from pyro_msm.scores.bootstrap import percentile_interval, trajectory_counts
+from pyro_msm.scores.brier import Brier
+from pyro_msm.scores.coverage import Coverage, order_statistic_level
+from pyro_msm.scores.crps import FairCRPS, fair_crps
+from pyro_msm.scores.energy import FairEnergyScore, fair_energy_score
+from pyro_msm.scores.ensemble_mean import (
+    DebiasedMeanSquaredError,
+    RootMeanSquareError,
+    Spread,
+    SpreadSkill,
+)
+from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.rank import RankHistogram, pit, ranks
+from pyro_msm.scores.relative_error import (
+    RelativeError,
+    RelativeErrorStd,
+    ZeroTruth,
+    relative_error,
+)
+from pyro_msm.scores.table import ScoreTable
+from pyro_msm.scores.valid_time import valid_prediction_time
+
+__all__ = [
+    "Block",
+    "Brier",
+    "Coverage",
+    "DebiasedMeanSquaredError",
+    "FairCRPS",
+    "FairEnergyScore",
+    "Metric",
+    "RankHistogram",
+    "RelativeError",
+    "RelativeErrorStd",
+    "RootMeanSquareError",
+    "ScoreTable",
+    "Spread",
+    "SpreadSkill",
+    "Statistic",
+    "ZeroTruth",
+    "fair_crps",
+    "fair_energy_score",
+    "order_statistic_level",
+    "percentile_interval",
+    "pit",
+    "ranks",
+    "relative_error",
+    "trajectory_counts",
+    "valid_prediction_time",
+]

@@ -1,0 +1,90 @@
+"""Scores accumulated block by block, read out over any set of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pyro_msm.scores.block import Block, Statistic
+from pyro_msm.scores.metric import Metric
+
+Sum = Callable[[np.ndarray], np.ndarray]
+
+
+class ScoreTable:
+    """The statistics of several metrics at every (trajectory, time).
+
+    Small whatever the size of the fields, so scoring a large ensemble is one pass over its blocks.
+    Samples that were never added make the scores that need them NaN.
+
+    Args:
+        metrics: the metrics by the name under which their values are read.
+        trajectories: number of trajectories.
+        times: number of times.
+
+    Example:
+        >>> import numpy as np
+        >>> from pyro_msm.scores import Block, FairCRPS, ScoreTable
+        >>> draw = np.random.default_rng(0).normal
+        >>> table = ScoreTable({"crps": FairCRPS()}, trajectories=2, times=3)
+        >>> table.add(Block(draw(size=(20, 2, 3, 50)), draw(size=(2, 3, 50))))
+        >>> round(float(table.overall("crps")), 2)  # 1/√π = 0.56 for a calibrated Gaussian ensemble
+        0.57
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric], trajectories: int, times: int) -> None:
+        self.metrics = dict(metrics)
+        self.shape = (trajectories, times)
+        self._sums: dict[str, dict[str, Statistic]] = {name: {} for name in metrics}
+
+    def add(
+        self, block: Block, trajectories: slice = slice(None), times: slice = slice(None)
+    ) -> None:
+        """Puts the samples of a block at their place in the table."""
+        for name, metric in self.metrics.items():
+            sums = self._sums[name]
+            for key, part in metric.statistics(block).items():
+                if key not in sums:
+                    trailing = part.total.shape[2:]
+                    empty = np.full((*self.shape, *trailing), np.nan)
+                    sums[key] = Statistic(empty, np.ones(self.shape))
+                sums[key].total[trajectories, times] = part.total
+                sums[key].weight[trajectories, times] = part.weight
+
+    def overall(self, name: str) -> np.ndarray:
+        """The score over all samples."""
+        return self._value(name, lambda sums: sums.sum((0, 1)))
+
+    def by_time(self, name: str) -> np.ndarray:
+        """The score at each time, (time, …)."""
+        return self._value(name, lambda sums: sums.sum(0))
+
+    def by_trajectory(self, name: str) -> np.ndarray:
+        """The score of each trajectory, (trajectory, …)."""
+        return self._value(name, lambda sums: sums.sum(1))
+
+    def samples(self, name: str) -> np.ndarray:
+        """The score of each sample, (trajectory, time, …)."""
+        return self._value(name, lambda sums: sums)
+
+    def resampled(self, name: str, counts: np.ndarray) -> np.ndarray:
+        """The score of each resample of trajectories, (resample, …).
+
+        ``counts`` (resample, trajectory) says how often a trajectory was drawn.
+        """
+        return self._value(name, lambda sums: np.tensordot(counts, sums.sum(1), axes=1))
+
+    def resampled_by_time(self, name: str, counts: np.ndarray) -> np.ndarray:
+        """As ``resampled``, at each time: (resample, time, …)."""
+        return self._value(name, lambda sums: np.tensordot(counts, sums, axes=1))
+
+    def _value(self, name: str, add_up: Sum) -> np.ndarray:
+        means = {}
+        for key, (total, weight) in self._sums[name].items():
+            totals, weights = add_up(total), add_up(weight)
+            weights = weights.reshape(weights.shape + (1,) * (totals.ndim - weights.ndim))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means[key] = np.where(weights > 0, totals / weights, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.metrics[name].value(means)
