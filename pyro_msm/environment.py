@@ -6,6 +6,8 @@ import datetime
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,23 @@ def describe_environment(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else device,
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs PyTorch's CPU kernels on one thread.
+
+    For loops of small operations: sharing one among threads costs more than the operation, and many
+    times more where other processes use the cores. Results then do not depend on their number.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def available_device(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The one error that means: the input was wrong, and here is how to put it right."""
+"""Errors that are told in one line, without a traceback, on the command line."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InputError(ValueError):
     The command line prints the message alone and exits with 2; anything else is a defect of ours
     and keeps its traceback.
     """
+
+
+class TrainingDiverged(RuntimeError):
+    """Training kept diverging although the step size was halved again and again."""

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from pyro_msm.errors import InputError
+from pyro_msm.errors import InputError, TrainingDiverged
 
+FAILED = 1
 WRONG_INPUT = 2
 INTERRUPTED = 130
 
@@ -26,6 +27,9 @@ class Commands(TyperGroup):
         except InputError as error:
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(WRONG_INPUT) from None
+        except TrainingDiverged as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -6,6 +6,7 @@ from pyro_msm.data import systems
 from pyro_msm.data.axes import node_centred, space_axes
 from pyro_msm.data.io import open_dataset as open
 from pyro_msm.data.io import save
+from pyro_msm.data.readers import read_cgl
 from pyro_msm.data.schema import validate, variable
 from pyro_msm.data.splits import SPLITS, select
 
@@ -13,6 +14,7 @@ __all__ = [
     "SPLITS",
     "node_centred",
     "open",
+    "read_cgl",
     "save",
     "select",
     "space_axes",

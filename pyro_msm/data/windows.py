@@ -127,6 +127,11 @@ class Windows:
         return (self._relative * self.step).to(self._field)
 
     @property
+    def values(self) -> int:
+        """Numbers in one snapshot."""
+        return self._field[0, 0].numel()
+
+    @property
     def observed_numbers(self) -> int:
         """How many numbers have been observed in all."""
         return self._field.numel() if self._mask is None else int(self._mask.sum())

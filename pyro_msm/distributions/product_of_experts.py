@@ -73,7 +73,8 @@ class ProductOfExperts(TorchDistribution):
     @property
     def micro_weight(self) -> Tensor:
         """w = Σ_ζ / (Σ_ζ + Σ_η): the share of the microscale mean that reaches the field's mean."""
-        return 1 / (self.micro_var * self._precision)
+        # In this order an infinite variance has gradient 0, not NaN.
+        return (1 / self.micro_var) / self._precision
 
     @property
     def mean(self) -> Tensor:

@@ -99,10 +99,9 @@ def _observed(signal: xr.DataArray, std: np.ndarray | None, root: int) -> xr.Dat
     scale = std.reshape(-1, *(1 for _ in shape[1:])).astype(np.float32)
     for draw in range(draws):
         for which in range(trajectories):
-            stream = Streams(
-                root, range(draw, draw + 1), range(which, which + 1), OBSERVATION
-            )
-            noise = stream.normal(count, int(np.prod(shape))).reshape(count, *shape)
+            stream = Streams(root, range(draw, draw + 1), range(which, which + 1))
+            size = int(np.prod(shape))
+            noise = stream.normal(0, count, size, OBSERVATION).reshape(count, *shape)
             noisy[draw, which] = signal.values[draw, which] + scale * noise
     return signal.copy(data=noisy)
 

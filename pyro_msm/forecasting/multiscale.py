@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable
@@ -18,11 +17,12 @@ from torch import Tensor
 from pyro_msm import data as datasets
 from pyro_msm.config import ModelConfig, TrainingConfig
 from pyro_msm.data.windows import Forcing, Windows, check_length
-from pyro_msm.environment import available_device
+from pyro_msm.environment import available_device, one_thread
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.contract import Randomness, root_entropy
+from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.latent import LatentForecaster
-from pyro_msm.forecasting.streams import Streams
+from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.guides import AmortizedPathGuide
 from pyro_msm.inference import Trainer, load_checkpoint, restore_into
 from pyro_msm.models import MultiscaleSDE
@@ -35,36 +35,27 @@ logger = logging.getLogger("pyro_msm")
 #: A latent component beyond this many of its scales from its mean has left the model's world.
 HORIZON = 1e3
 
+#: Drift evaluations are at most this far apart, in units of the state's fastest time scale.
+COARSEST = 0.05
+
 
 @dataclass(frozen=True)
 class LatentState:
-    """Where a rollout stands.
+    """Where a rollout stands: the path, and what drives it.
 
     Attributes:
-        latent: (member, trajectory, state).
-        rate: the drift one step ago, for the two-step scheme; None where there is none.
-        step: length of that step.
-        time: absolute.
-        streams: the random streams of the members; None in a deterministic rollout.
+        path: the state of the integration.
         parameters: (trajectory, parameter) or None.
         forcing: as a function of time, or None.
     """
 
-    latent: Tensor
-    rate: Tensor | None
-    step: float
-    time: float
-    streams: Streams | None
+    path: PathState
     parameters: Tensor | None
     forcing: Forcing | None
 
 
 class MultiscaleForecaster(LatentForecaster):
     """Forecasts with a ``MultiscaleSDE`` and its guide.
-
-    The drift is integrated with the two-step Adams–Bashforth scheme (Heun for the first step) and
-    the additive noise with Maruyama's term: for small noise the error is of second order in the
-    step (Buckwar & Winkler, 2006), at one drift evaluation a step.
 
     Args:
         model: the ``model`` section of a configuration.
@@ -86,6 +77,7 @@ class MultiscaleForecaster(LatentForecaster):
         self.training = training or TrainingConfig()
         self.warmup = self.model_settings.snapshots
         self.rollout_step = rollout_step or 0.0
+        self.rollout_every = 1
         self.model: MultiscaleSDE
         self.guide: AmortizedPathGuide
         self.device = torch.device("cpu")
@@ -230,7 +222,7 @@ class MultiscaleForecaster(LatentForecaster):
         """Ensemble mean of the decoded field, (trajectory, time, channel, *grid)."""
         with torch.inference_mode():
             parts = [
-                self.model.network.experts(torch.as_tensor(part, device=self.device)).mean.mean(0)
+                self.model.network.mean_field(self._tensor(part)).mean(0)
                 for part in latents
             ]
             return torch.stack(parts, 1).cpu().numpy()
@@ -249,97 +241,69 @@ class MultiscaleForecaster(LatentForecaster):
         streams = Streams(
             root_entropy(generator), range(members), range(window.sizes["trajectory"])
         )
-        noise = self._tensor(streams.normal(1, mean.shape[-1])[0])
-        latent = mean + (0.5 * log_var).exp() * noise
+        latent = self._posterior_draw(mean, log_var, streams)
         parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
         forcing = None
         if "forcing" in window:
             series = window["forcing"]
-            forcing = Forcing(self._tensor(series[series.dims[1]].values), self._tensor(series.values))
+            forcing = Forcing(
+                self._tensor(series[series.dims[1]].values), self._tensor(series.values)
+            )
         time = float(window["time"].values[-1])
-        return LatentState(latent, None, 0.0, time, streams, parameters, forcing)
+        return LatentState(PathState.start(time, latent, streams), parameters, forcing)
 
     def advance(
         self, state: LatentState, times: np.ndarray, generator: Randomness = None
     ) -> tuple[LatentState, np.ndarray]:
-        streams = state.streams
+        path = state.path
         if generator is not None:
-            streams = Streams(
-                root_entropy(generator), *(range(n) for n in state.latent.shape[:2])
-            )
-        state = replace(state, streams=copy.deepcopy(streams))
-        latents = np.empty((len(times), *state.latent.shape), np.float32)
-        with torch.inference_mode():
-            dispersion = self.model.network.dispersion
-            begin = 0
-            while begin < len(times):
-                part = np.asarray(times[begin : begin + 128], float)
-                state = self._integrate(state, part, dispersion, latents[begin : begin + 128])
-                begin += 128
-        return state, latents
+            shape = (range(n) for n in path.latent.shape[:2])
+            path = replace(path, streams=Streams(root_entropy(generator), *shape))
+        with torch.inference_mode(), one_thread():
+            integrator = Integrator(
+                lambda time, latent: self._drift(time, latent, state),
+                self.model.network.dispersion, self.rollout_step, self.rollout_every,
+            )  # fmt: skip
+            path, latents = integrator.run(path, times)
+        return replace(state, path=path), self._within_reach(latents)
 
-    def _integrate(
-        self, state: LatentState, times: np.ndarray, dispersion: Tensor, out: np.ndarray
-    ) -> LatentState:
-        """Fills ``out`` (time, member, trajectory, state); returns the last state."""
-        gaps = np.diff(times, prepend=state.time)
-        counts = np.ceil(gaps / self.rollout_step * (1 - 1e-6)).astype(int)
-        latent, before, size, now = state.latent, state.rate, state.step, state.time
-        noise = None
-        if state.streams is not None:
-            noise = self._tensor(state.streams.normal(int(counts.sum()), latent.shape[-1]))
-        taken = 0
-        path = torch.empty(out.shape, device=self.device)
-        latent = latent.clone()
-        for i, (gap, count) in enumerate(zip(gaps, counts, strict=True)):
-            step = gap / max(count, 1)
-            for _ in range(count):
-                rate = self._drift(now, latent, state)
-                if before is None:
-                    ahead = self._drift(now + step, latent + step * rate, state)
-                    move = (0.5 * step) * (rate + ahead)
-                else:
-                    share = 0.5 * step / size
-                    move = (step * (1 + share)) * rate - (step * share) * before
-                latent = latent + move
-                if noise is not None:
-                    latent = latent + (step**0.5 * dispersion) * noise[taken]
-                before, size, now, taken = rate, step, now + step, taken + 1
-            path[i] = latent
+    def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
+        noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
+        return mean + (0.5 * log_var).exp() * noise
+
+    def _within_reach(self, latents: np.ndarray) -> np.ndarray:
+        """NaN from the first time at which a path has left the world of the model."""
         network = self.model.network
-        reach = ((path - network.state_mean) / network.state_scale).abs().amax(-1)
-        lost = (~(reach < HORIZON)).cummax(0).values
-        path[lost], latent[lost[-1]] = torch.nan, torch.nan
-        out[...] = path.cpu().numpy()
-        return replace(state, latent=latent, rate=before, step=size, time=float(times[-1]))
+        scale, mean = network.state_scale.cpu().numpy(), network.state_mean.cpu().numpy()
+        with np.errstate(invalid="ignore", over="ignore"):
+            lost = ~(np.abs((latents - mean) / scale).max(-1) < HORIZON)
+        latents[np.logical_or.accumulate(lost, axis=0)] = np.nan
+        return latents
 
     def _drift(self, time: float, latent: Tensor, state: LatentState) -> Tensor:
         network = self.model.network
-        if state.parameters is None and state.forcing is None and not network.time_input:
-            if network.known_drift is None:
-                return network.drift(network.time_scale, latent)
         times = torch.full((latent.shape[1], 1), time, device=self.device)
         context = network.context(times, state.parameters, state.forcing)
         context = None if context is None else context[:, 0]
         return network.drift(times[:, 0], latent, context, state.parameters)
 
     def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
-        """The state drawn afresh from the posterior of the snapshots; streams go on."""
+        """The state drawn afresh from the posterior of the last snapshots; streams go on."""
         window = snapshots.isel(time=slice(-self.warmup, None))
         with torch.inference_mode():
             mean, log_var = self.guide.encode(self._tensor(self._snapshots(window)))
-        streams = copy.deepcopy(state.streams)
-        latent = mean.expand(state.latent.shape)
-        if streams is not None:
-            noise = self._tensor(streams.normal(1, mean.shape[-1])[0])
-            latent = mean + (0.5 * log_var).exp() * noise
+        if state.path.streams is None:
+            streams, latent = None, mean.expand(state.path.latent.shape)
+        else:
+            streams = state.path.streams.restarted()
+            latent = self._posterior_draw(mean, log_var, streams)
         time = float(window["time"].values[-1])
-        return replace(state, latent=latent, rate=None, time=time, streams=streams)
+        return replace(state, path=PathState.start(time, latent, streams))
 
     def decode(self, latents: np.ndarray) -> xr.Dataset:
         with torch.inference_mode():
             states = self._tensor(np.moveaxis(latents, 0, 2))
-            field = self.model.network.experts(states).mean.cpu().numpy()
+            field = self.model.network.mean_field(states).cpu().numpy()
         lead = ("member", "trajectory", "time")
         result = xr.Dataset(
             {
@@ -441,6 +405,7 @@ class MultiscaleForecaster(LatentForecaster):
         forecaster.model = MultiscaleSDE(**header["model"])
         forecaster.guide = AmortizedPathGuide(forecaster.model)
         forecaster.rollout_step = header["rollout_step"]
+        forecaster.rollout_every = header["rollout_every"]
         forecaster.axes = {name: np.asarray(v) for name, v in header["axes"].items()}
         return forecaster
 
@@ -448,6 +413,7 @@ class MultiscaleForecaster(LatentForecaster):
         return {
             "model": self.model.settings,
             "rollout_step": self.rollout_step,
+            "rollout_every": self.rollout_every,
             "axes": {name: values.tolist() for name, values in self.axes.items()},
         }
 
@@ -457,11 +423,12 @@ class MultiscaleForecaster(LatentForecaster):
         self.axes = {"channel": np.asarray(data["channel"].values)}
         self.axes |= {axis: np.asarray(data[axis].values, float) for axis in space}
         times = data["time"].values
+        network = self.model.network
+        fastest = float((network.state_rate / network.state_scale).max())
         if not self.rollout_step:
             step = float(times[-1] - times[0]) / (len(times) - 1)
-            network = self.model.network
-            fastest = float((network.state_rate / network.state_scale).max())
-            self.rollout_step = step / math.ceil(step * fastest / 0.1)
+            self.rollout_step = step / math.ceil(step * fastest / COARSEST)
+        self.rollout_every = max(1, int(COARSEST / (self.rollout_step * fastest)))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(np.asarray(values, np.float32), device=self.device)

@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 
 #: What a stream is for; different purposes never share one.
-DYNAMICS, OBSERVATION = 0, 1
+DYNAMICS, INITIAL, OBSERVATION = 0, 1, 2
+
+#: Rows of a stream that are drawn together.
+LENGTH = 128
 
 
+@dataclass(frozen=True)
 class Streams:
-    """Independent normal streams, one for each (member, trajectory).
+    """Independent normal streams, one for each (member, trajectory), readable at any row.
 
-    What a stream yields depends on the root, the purpose and its own place only: not on the number
-    of members or trajectories, nor on how the draws are cut into blocks.
+    A number depends on the root, the purpose, the epoch, its own member and trajectory, and its
+    row: not on the number of members or trajectories, nor on what has been read before. So an
+    ensemble may be cut into blocks of members, trajectories or times.
 
     Args:
         root: see ``root_entropy``.
         members: indices of the members.
         trajectories: indices of the trajectories.
-        purpose: ``DYNAMICS`` or ``OBSERVATION``.
+        epoch: counts restarts; each has streams of its own.
 
     Example:
         >>> streams = Streams(0, range(2), range(1))
-        >>> both = np.concatenate([streams.normal(2, 3), streams.normal(1, 3)])
-        >>> bool((both[:, :1] == Streams(0, range(1), range(1)).normal(3, 3)).all())
+        >>> alone = Streams(0, range(1, 2), range(1))
+        >>> bool((streams.normal(5, 3, 4)[:, 1:] == alone.normal(5, 3, 4)).all())
         True
     """
 
-    def __init__(
-        self, root: int, members: range, trajectories: range, purpose: int = DYNAMICS
-    ) -> None:
-        self.shape = len(members), len(trajectories)
-        self._generators = [
-            np.random.Generator(
-                np.random.SFC64(np.random.SeedSequence(root, spawn_key=(purpose, member, which)))
-            )
-            for member in members
-            for which in trajectories
-        ]
+    root: int
+    members: range
+    trajectories: range
+    epoch: int = 0
+    _drawn: dict[tuple[int, int, int], np.ndarray] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
-    def normal(self, steps: int, size: int) -> np.ndarray:
-        """Standard normal float32 (steps, member, trajectory, size)."""
-        draws = np.empty((steps, len(self._generators), size), np.float32)
-        for i, generator in enumerate(self._generators):
-            draws[:, i] = generator.standard_normal((steps, size), np.float32)
-        return draws.reshape(steps, *self.shape, size)
+    def normal(self, first: int, rows: int, size: int, purpose: int = DYNAMICS) -> np.ndarray:
+        """Rows ``first`` … ``first + rows − 1``: float32 (rows, member, trajectory, size)."""
+        out = np.empty((rows, len(self.members), len(self.trajectories), size), np.float32)
+        done = 0
+        while done < rows:
+            chunk, offset = divmod(first + done, LENGTH)
+            part = self._chunk(chunk, size, purpose)[offset : offset + rows - done]
+            out[done : done + len(part)] = part
+            done += len(part)
+        return out
+
+    def restarted(self) -> Streams:
+        """The streams of the next epoch."""
+        return replace(self, epoch=self.epoch + 1, _drawn={})
+
+    def _chunk(self, chunk: int, size: int, purpose: int) -> np.ndarray:
+        key = (purpose, chunk, size)
+        if key not in self._drawn:
+            self._drawn.clear()
+            drawn = np.empty((LENGTH, len(self.members), len(self.trajectories), size), np.float32)
+            for i, member in enumerate(self.members):
+                for j, which in enumerate(self.trajectories):
+                    place = (purpose, self.epoch, member, which, chunk)
+                    seed = np.random.SeedSequence(self.root, spawn_key=place)
+                    generator = np.random.Generator(np.random.SFC64(seed))
+                    drawn[:, i, j] = generator.standard_normal((LENGTH, size), np.float32)
+            self._drawn[key] = drawn
+        return self._drawn[key]

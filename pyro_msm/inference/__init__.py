@@ -2,12 +2,11 @@
 
 from pyro_msm.inference.checkpoint import load_checkpoint, restore_into, save_checkpoint
 from pyro_msm.inference.elbo import PathELBO
-from pyro_msm.inference.trainer import Trainer, TrainingDiverged
+from pyro_msm.inference.trainer import Trainer
 
 __all__ = [
     "PathELBO",
     "Trainer",
-    "TrainingDiverged",
     "load_checkpoint",
     "restore_into",
     "save_checkpoint",

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from pyro_msm.config import TrainingConfig
 from pyro_msm.data.windows import WindowBatch, Windows
-from pyro_msm.errors import InputError
+from pyro_msm.environment import one_thread
+from pyro_msm.errors import InputError, TrainingDiverged
 from pyro_msm.inference.checkpoint import load_checkpoint, save_checkpoint
 from pyro_msm.inference.elbo import PathELBO
 from pyro_msm.inference.state import TrainingState
@@ -24,10 +26,6 @@ from pyro_msm.inference.state import TrainingState
 logger = logging.getLogger("pyro_msm")
 
 MOST_RECOVERIES = 8
-
-
-class TrainingDiverged(RuntimeError):
-    """Training kept diverging although the step size was halved again and again."""
 
 
 @dataclass
@@ -101,6 +99,7 @@ class Trainer:
             torch.random.fork_rng(devices),
             pyro.settings.context(module_local_params=True),
             pyro.validation_enabled(False),
+            one_thread() if self._small() else nullcontext(),
         ):
             torch.manual_seed(self.seed)
             if resume:
@@ -112,6 +111,10 @@ class Trainer:
                 self._save()
                 raise
             self._finish()
+
+    def _small(self) -> bool:
+        """Whether a batch is too small for several threads to pay."""
+        return self.windows.values * self.settings.windows * self.settings.window_length < 1_000_000
 
     def _loop(self) -> None:
         state, settings = self.state, self.settings

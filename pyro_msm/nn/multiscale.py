@@ -14,6 +14,9 @@ from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
 from pyro_msm.nn.scale_separation import ScaleSeparation, apply_along_axes
 
+#: Numbers in the matrix that ``mean_field`` may build.
+LARGEST_MATRIX = 8_000_000
+
 KnownDrift = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -155,6 +158,30 @@ class MultiscaleNetwork(nn.Module):
             micro_var = macro_mean.new_full((), torch.inf)
         macro_var = self.log_macro_var.exp().reshape(shape)
         return ProductOfExperts(macro_mean, micro_mean, macro_var, micro_var, validate_args=False)
+
+    def mean_field(self, state: Tensor) -> Tensor:
+        """The mean of ``experts``, (…, state) → (…, channel, *grid), in one matrix product.
+
+        All that follows the microscale decoder's coefficients is linear; where its matrix is small
+        enough to be written down, no intermediate field is.
+        """
+        inputs = self.macro_values + (len(self.decoder.basis) if self.micro else 0)
+        if inputs * self.values > LARGEST_MATRIX:
+            return self.experts(state).mean
+        prolongation = torch.ones(1, 1, device=state.device)
+        for matrix in (torch.eye(self.channels, device=state.device), *self.scales.prolongation()):
+            prolongation = torch.kron(prolongation, matrix)
+        rows, offset = prolongation.T, state.new_zeros(self.values)
+        macro, micro = state.split([self.macro_values, self.micro], -1)
+        if self.micro:
+            variance = self.log_macro_var.exp()
+            weight = variance / (variance + self.log_micro_var.exp())
+            weight = weight.repeat_interleave(self.values // self.channels)
+            rows = torch.cat([rows, weight * self.decoder.basis])
+            offset = weight * self.decoder.offset
+            macro = torch.cat([macro, self.decoder.coefficients(micro)], -1)
+        field = torch.addmm(offset, macro.flatten(0, -2), rows)
+        return field.reshape(*state.shape[:-1], self.channels, *self.grid)
 
 
 class PathEncoder(nn.Module):

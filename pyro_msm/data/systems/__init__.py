@@ -8,6 +8,7 @@ from pyro_msm.data.systems.base import System
 from pyro_msm.data.systems.burgers import Burgers
 from pyro_msm.data.systems.burgers_2d import Burgers2D, Burgers2DHard
 from pyro_msm.data.systems.burgers_hard import BurgersHard
+from pyro_msm.data.systems.cylinder import Cylinder
 from pyro_msm.data.systems.kdv import KdV
 from pyro_msm.data.systems.kdv_hard import KdVHard
 from pyro_msm.data.systems.shallow_water import ShallowWater, ShallowWaterHard
@@ -20,6 +21,7 @@ __all__ = [
     "Burgers2D",
     "Burgers2DHard",
     "BurgersHard",
+    "Cylinder",
     "KdV",
     "KdVHard",
     "ShallowWater",
@@ -39,6 +41,7 @@ _SYSTEMS: dict[str, type[System]] = {
         Burgers2D,
         Burgers2DHard,
         BurgersHard,
+        Cylinder,
         KdV,
         KdVHard,
         ShallowWater,

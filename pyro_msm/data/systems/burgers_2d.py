@@ -19,9 +19,15 @@ MEAN = (1.0, 0.2)
 SPREAD = (0.1, 0.01)
 MINIMUM = (0.0, 0.01)
 PULSES = 2
-PLACES = [(0.2, 0.6)]
-INSIDE = ([(0.5, 1.3)], [(0.1, 0.25)], PLACES, PLACES)
-OUTSIDE = ([(1.4, 1.7)], [(0.07, 0.095), (0.26, 0.3)], PLACES, PLACES)
+PLACES = [(0.2, 0.5)]
+OUTSIDE_PLACES = [(0.2, 0.4)]
+INSIDE = ([(0.4, 1.0)], [(0.1, 0.2)], PLACES, PLACES)
+OUTSIDE = (
+    [(1.05, 1.2)],
+    [(0.08, 0.095), (0.21, 0.23)],
+    OUTSIDE_PLACES,
+    OUTSIDE_PLACES,
+)
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,10 @@ class Burgers2D(System):
 class Burgers2DHard(Burgers2D):
     """The same equation from one or two mounds of varied height and width that start anywhere.
 
-    Mounds c exp(-|(x, y) - place|²/r²) with c ~ U(0.5, 1.3), r ~ U(0.1, 0.25) and both coordinates
-    of their places U(0.2, 0.6). For ``extrapolation`` c lies in [1.4, 1.7] and r in [0.07, 0.095]
-    or [0.26, 0.3]; the front may then run into the frozen boundary.
+    Mounds c exp(-|(x, y) - place|²/r²) with c ~ U(0.4, 1), r ~ U(0.1, 0.2) and both coordinates of
+    their places U(0.2, 0.5). For ``extrapolation`` c lies in [1.05, 1.2], r in [0.08, 0.095] or
+    [0.21, 0.23], the places in [0.2, 0.4]: further out or higher, a front would pile up at the
+    frozen boundary, which it cannot leave.
     """
 
     name: ClassVar[str] = "burgers-2d-hard"

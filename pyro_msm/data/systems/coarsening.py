@@ -59,7 +59,9 @@ def prolong(values: np.ndarray, sizes: Sequence[int], boundary: Sequence[str]) -
 def _interpolation(coarse: int, fine: int, boundary: str) -> np.ndarray:
     """Weights (fine, coarse) of Keys' cubic convolution (IEEE Trans. ASSP 29, 1981, a = -1/2)."""
     if fine % coarse:
-        raise InputError(f"{coarse} coarse points cannot be interpolated onto {fine}: not a divisor")
+        raise InputError(
+            f"{coarse} coarse points cannot be interpolated onto {fine}: not a divisor"
+        )
     position = (np.arange(fine) + 0.5) * coarse / fine - 0.5
     base = np.floor(position).astype(int)
     s = position - base

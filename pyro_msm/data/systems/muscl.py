@@ -14,7 +14,7 @@ GHOSTS = 2
 
 
 def advance(state: np.ndarray, duration: float, spacing: float) -> np.ndarray:
-    """One state (h, hu, hv) of shape (3, x, y) a time ``duration`` later, with outflow at the edges.
+    """One state (h, hu, hv) of shape (3, x, y) a time ``duration`` later; outflow at all edges.
 
     The time is divided into equal steps, as many as the fastest wave at its beginning asks for.
     """

@@ -28,7 +28,7 @@ HARD_OUTSIDE = ([(-2.5, -1.75), (1.75, 2.5)], [(0.006, 0.009), (0.045, 0.06)], [
 class Wave(System):
     """u_t = -u_x, periodic on [0, 1]: a narrow pulse that travels around once.
 
-    Initial condition u₀ = exp(-(d/w)²) with the periodic distance d from x = 0 and w ~ U(0.01, 0.02),
+    Initial condition u₀ = exp(-(d/w)²), d the periodic distance from x = 0 and w ~ U(0.01, 0.02),
     as in "Learning stochastic multiscale models" (NeurIPS 2025), whose data are this shift and not
     the solution of a wave equation: 20/5/5 trajectories, 1001 frames. For ``extrapolation`` w lies
     in [0.006, 0.009] or [0.022, 0.03].

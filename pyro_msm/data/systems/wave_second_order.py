@@ -52,7 +52,7 @@ class WaveSecondOrder(System):
 
     @property
     def boundary(self) -> tuple[str, ...]:  # type: ignore[override]
-        """"wall" or "periodic"."""
+        """ "wall" or "periodic"."""
         return ("periodic",) if self.walls == "periodic" else ("wall",)
 
     @property

@@ -111,22 +111,30 @@ def uniform_step(times: np.ndarray, name: str) -> float:
     return float(steps.mean())
 
 
-def between(values: np.ndarray, leads: np.ndarray) -> np.ndarray:
+def bounded(values: np.ndarray, bound: float) -> np.ndarray:
+    """``values`` (trajectory, time, …), NaN from the first that is beyond ``bound`` on."""
+    with np.errstate(invalid="ignore"):
+        inside = np.abs(values).max(axis=tuple(range(2, values.ndim))) < bound
+    inside = np.logical_and.accumulate(inside, axis=1)
+    return np.where(inside.reshape(*inside.shape, *[1] * (values.ndim - 2)), values, np.nan)
+
+
+def between(values: np.ndarray, leads: np.ndarray, bound: float) -> np.ndarray:
     """``values`` (trajectory, count, …) of the times 0, 1, 2, … at the times ``leads``: cubic.
 
-    Each trajectory is used up to its last finite value; it is NaN beyond.
+    Each trajectory is used as long as it stays within ``bound``; it is NaN beyond.
     """
-    flat = values.reshape(*values.shape[:2], -1)
-    finite = np.logical_and.accumulate(np.isfinite(flat).all(-1), axis=1).sum(1)
+    flat = bounded(values.reshape(*values.shape[:2], -1), bound)
+    finite = np.isfinite(flat).all(-1).sum(1)
     result = np.full((len(flat), len(leads), flat.shape[-1]), np.nan)
     for count in np.unique(finite[finite > 0]):
         rows, inside = np.flatnonzero(finite == count), leads <= count - 1 + 1e-9
         known = flat[rows, :count]
-        if count == 1:
-            found = np.repeat(known, inside.sum(), axis=1)
+        nearest = np.rint(leads[inside]).astype(int)
+        if np.abs(leads[inside] - nearest).max(initial=0) < 1e-6:
+            found = known[:, nearest]
         else:
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = CubicSpline(np.arange(count), known, axis=1)(leads[inside])
+            found = CubicSpline(np.arange(count), known, axis=1)(leads[inside])
         result[np.ix_(rows, np.flatnonzero(inside))] = found
     return result.reshape(len(values), len(leads), *values.shape[2:])
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pyro_msm.forecasting.baselines import arrays
 from pyro_msm.forecasting.baselines.extra import required
 from pyro_msm.forecasting.baselines.pod_forecaster import (
-    RANKS,
     Choice,
     Model,
     PodForecaster,
@@ -19,8 +19,9 @@ from pyro_msm.forecasting.baselines.pod_forecaster import (
     strides,
 )
 
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MAX_ROWS = 384
-MAX_VALUES = 1_500_000
+MAX_VALUES = 3_000_000
 
 
 class Dmd(PodForecaster):
@@ -75,7 +76,8 @@ class Dmd(PodForecaster):
         with np.errstate(over="ignore", invalid="ignore"):
             growth = np.exp(rates[:, None] * leads)
             moving = amplitudes.T[:, :, None] * growth
-            return np.einsum("nrt,pr->ntp", moving, modes[:limit], optimize=True).real
+            forecast = np.einsum("nrt,pr->ntp", moving, modes[:limit], optimize=True).real
+        return arrays.bounded(forecast, model["bound"][0])
 
 
 def _pairs(
@@ -89,7 +91,11 @@ def _pairs(
         part.reshape(-1, rows) for part in (vectors[:, :-stride], vectors[:, stride:])
     )
     every = max(1, len(before) * rows // MAX_VALUES)
-    return before[::every].T, after[::every].T, stride
+    both = np.concatenate([before[::every], after[::every]], axis=1)
+    # The decomposition depends on inner products over the pairs alone: the triangular factor has
+    # the same ones, in fewer columns.
+    triangle = np.linalg.qr(both, mode="r")
+    return triangle[:, :rows].T, triangle[:, rows:].T, stride
 
 
 def _decomposed(

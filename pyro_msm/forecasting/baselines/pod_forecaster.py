@@ -19,7 +19,7 @@ from pyro_msm.forecasting.contract import Forecaster, Randomness
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 STRIDES = (1, 2, 5, 10, 20, 50, 100)
 DELAYS = (1, 2, 3, 4, 8, 16)
-DIVERGED = 1e4
+DIVERGED = 100.0
 
 Choice = dict[str, Any]
 Model = dict[str, np.ndarray]
@@ -35,8 +35,8 @@ class PodForecaster(Forecaster):
     its end without looking at what lies between. Afterwards ``choice`` holds its settings and
     ``validation_error`` that error (in units of each channel's standard deviation).
 
-    A forecast whose coordinates grow ten thousand times beyond the training data has diverged: it
-    is NaN from there on.
+    A forecast has diverged, and is NaN from there on, where a coordinate is a hundred times larger
+    than the training data's standard deviation.
 
     Args:
         warmup: number of snapshots that a forecast starts from. Delays are tried up to it.
@@ -64,7 +64,7 @@ class PodForecaster(Forecaster):
     @abstractmethod
     def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
         """Coordinates (trajectory, time, rank or fewer), ``leads`` (time) frames after the last of
-        ``history`` (trajectory, warmup, rank)."""
+        ``history`` (trajectory, warmup, rank); NaN beyond ``model["bound"]``, which ``fit`` adds."""
 
     def fit(self, data: xr.Dataset) -> Self:
         """Fits every candidate to the training split and keeps the best one on validation.
@@ -77,10 +77,11 @@ class PodForecaster(Forecaster):
         pod = Pod.of(record.learned, units=2 if variable(data) == "field" else -1)
         coordinates = pod.coordinates(record.learned)
         judge = tuning.Judge.of(pod, record.held_out, self.warmup)
-        best = (np.inf, np.inf)
+        best, bound = (np.inf, np.inf), np.array([DIVERGED * np.sqrt(pod.variance.sum() + pod.noise)])
         for choice, model in self._candidates(coordinates, None):
+            model["bound"] = bound
             forecast = self._advance(choice, model, judge.history, judge.leads)
-            error = judge.error(_within(forecast, pod))
+            error = judge.error(forecast)
             if error < best or not self.choice:
                 best, self.choice, self._model = error, choice, model
         if not self.choice:
@@ -89,7 +90,7 @@ class PodForecaster(Forecaster):
         logger.debug("%s chose %s: %.4g", self.name, self.choice, self.validation_error)
         if record.borrowed and record.held_out.shape[1] == record.learned.shape[1]:
             both = np.concatenate([coordinates, pod.coordinates(record.held_out)])
-            self._model = next(self._candidates(both, self.choice))[1]
+            self._model = next(self._candidates(both, self.choice))[1] | {"bound": bound}
         return self
 
     def forecast_blocks(
@@ -111,7 +112,7 @@ class PodForecaster(Forecaster):
             raise InputError(f"{self.name} is not fitted: call fit(data) first")
         history = self._pod.coordinates(values, mask)
         leads = (times - given[-1]) / self._step
-        forecast = _within(self._advance(self.choice, self._model, history, leads), self._pod)
+        forecast = self._advance(self.choice, self._model, history, leads)
         yield arrays.as_forecast(self._pod.fields(forecast), initial, times)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -164,11 +165,3 @@ def embedded(coordinates: np.ndarray, count: int, stride: int) -> np.ndarray:
         coordinates[:, first - back * stride : frames - back * stride] for back in range(count)
     ]
     return np.concatenate(parts, axis=-1)
-
-
-def _within(forecast: np.ndarray, pod: Pod) -> np.ndarray:
-    """The forecast, NaN from where it has left the training data far behind."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        inside = np.abs(forecast).max(-1) < DIVERGED * np.sqrt(pod.variance.sum() + pod.noise)
-    inside = np.logical_and.accumulate(inside, axis=1)
-    return np.where(inside[..., None], forecast, np.nan)

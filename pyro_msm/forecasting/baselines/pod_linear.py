@@ -59,7 +59,7 @@ class PodLinear(PodForecaster):
                 following = past[0] + np.concatenate(past, axis=-1) @ weights + bias
                 past = [following, *past[:-1]]
                 path.append(following)
-        return arrays.between(np.stack(path, axis=1), leads / stride)
+        return arrays.between(np.stack(path, axis=1), leads / stride, model["bound"][0])
 
 
 def _products(coordinates: np.ndarray, count: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,262 @@
+"""A Fourier neural operator, rolled out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from pyro_msm.data.axes import space_axes
+from pyro_msm.data.splits import select
+from pyro_msm.errors import InputError
+from pyro_msm.forecasting.baselines import arrays, resampling, tuning
+from pyro_msm.forecasting.baselines.fourier_operator import FourierOperator
+from pyro_msm.forecasting.contract import Forecaster, Randomness
+
+GRID = {1: 256, 2: 64}
+WIDTH = {1: 32, 2: 20}
+MODES = {1: 32, 2: 12}
+BATCH = {1: 8, 2: 4}
+STEPS = {1: 1500, 2: 500}
+STEPS_A_RECORD = (100, 40, 20)
+LEARNING_RATE = 3e-3
+AVERAGING = 0.99
+INPUT_NOISE = 0.01
+TRIAL_SHARE = 5
+CHECKS = 10
+DIVERGED = 100.0
+
+
+class Fno(Forecaster):
+    """y(t+s) = y(t) + FNO(y(t)), rolled out; a cubic spline in time between the strides.
+
+    The operator works on at most 256 points (64² in two dimensions), onto which the field is
+    restricted and from which it is interpolated back: Fourier modes on periodic axes, cell averages
+    and cubic splines on others. Where all axes are periodic it is translation-equivariant; otherwise
+    it also reads the coordinates. The stride s (about 100, 40 or 20 a record) is the one whose
+    short training, of a fifth of ``steps``, forecasts the validation split best; the full training
+    keeps the weights (an exponential average) that do.
+
+    Args:
+        warmup: number of snapshots it is given; it reads the last.
+        steps: optimisation steps of the full training; by default 1500, in two dimensions 500.
+        seed: of initial weights and batches.
+    """
+
+    name: ClassVar[str] = "fno"
+
+    def __init__(self, warmup: int = 1, steps: int | None = None, seed: int = 0) -> None:
+        self.warmup, self.steps, self.seed = warmup, steps, seed
+        self.choice: dict[str, Any] = {}
+        self.validation_error = float("nan")
+        self._step = 1.0
+        self._shape: dict[str, Any] = {}
+        self._arrays: dict[str, np.ndarray] = {}
+        self._network: FourierOperator | None = None
+
+    def fit(self, data: xr.Dataset) -> Self:
+        """Trains on the training split; stride and weights are chosen on the validation split.
+
+        Raises:
+            InputError: no field, too few snapshots, or not at equal steps.
+        """
+        if not space_axes(data):
+            raise InputError("fno forecasts fields on a grid, and this dataset has no field")
+        record = tuning.gathered(data, self.name, self.warmup)
+        self._step = record.step
+        self._prepare(data, record.learned)
+        mean = arrays.observed_mean(*arrays.observed(select(data, "train")), axis=(0, 1))
+        self._arrays["mean"] = mean
+        states = self._encoded(record.learned)
+        frames = states.shape[1]
+        options = sorted({max(1, frames // count) for count in STEPS_A_RECORD})
+        options = [stride for stride in options if stride < frames]
+        trials = [self._trained(states, record.held_out, stride, True) for stride in options]
+        stride = options[int(np.argmin([error for error, _ in trials]))]
+        error, network = self._trained(states, record.held_out, stride, False)
+        self.choice, self.validation_error = {"stride": stride}, error
+        self._network = network
+        return self
+
+    def _prepare(self, data: xr.Dataset, learned: np.ndarray) -> None:
+        """The inner grid and the scale of each channel."""
+        grid = {axis: data[axis].values.astype(float) for axis in space_axes(data)}
+        periodic = [kind == "periodic" for kind in data.attrs["boundary"]]
+        axes = (0, 1, *range(3, learned.ndim))
+        scale = learned.std(axis=axes, dtype=np.float64)
+        self._shape = {
+            "channels": int(learned.shape[2]),
+            "axes": list(grid),
+            "periodic": periodic,
+            "domain": [float(length) for length in data.attrs["domain"]],
+        }
+        self._arrays = {
+            "centre": learned.mean(axis=axes, dtype=np.float64).astype(np.float32),
+            "scale": np.where(scale > 0, scale, 1).astype(np.float32),
+            **grid,
+        }
+
+    def _transfers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Restriction to the inner grid and interpolation back, one matrix an axis."""
+        down, up = [], []
+        most = GRID[len(self._shape["axes"])]
+        for axis, periodic, length in zip(
+            self._shape["axes"], self._shape["periodic"], self._shape["domain"], strict=True
+        ):
+            fine = self._arrays[axis]
+            if len(fine) <= most:
+                down.append(np.eye(len(fine)))
+                up.append(np.eye(len(fine)))
+                continue
+            if periodic:
+                few = fine[0] + length / most * np.arange(most)
+                down.append(resampling.fourier(few, fine, length))
+                up.append(resampling.fourier(fine, few, length))
+            else:
+                few = np.linspace(fine[0], fine[-1], most)
+                down.append(resampling.averages(few, fine, length, periodic))
+                up.append(resampling.cubic(fine, few, length, periodic))
+        return down, up
+
+    def _encoded(self, values: np.ndarray) -> Tensor:
+        """Normalised fields on the inner grid from values (trajectory, time, channel, x[, y])."""
+        shape = (-1, *[1] * len(self._shape["axes"]))
+        centre, scale = (self._arrays[part].reshape(shape) for part in ("centre", "scale"))
+        down = self._transfers()[0]
+        return torch.from_numpy(
+            np.stack([resampling.apply(down, (part - centre) / scale) for part in values])
+        ).float()
+
+    def _decoded(self, states: np.ndarray) -> np.ndarray:
+        shape = (-1, *[1] * len(self._shape["axes"]))
+        centre, scale = (self._arrays[part].reshape(shape) for part in ("centre", "scale"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = resampling.apply(self._transfers()[1], states.astype(np.float32))
+            return values * scale + centre
+
+    def _built(self) -> FourierOperator:
+        """The network with initial weights that depend on the seed alone."""
+        axes, channels = len(self._shape["axes"]), self._shape["channels"]
+        periodic = tuple(self._shape["periodic"])
+        inputs = channels + (0 if all(periodic) else axes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            modes = (MODES[axes],) * axes
+            return FourierOperator(inputs, channels, WIDTH[axes], modes, periodic)
+
+    def _trained(
+        self, states: Tensor, held_out: np.ndarray, stride: int, trial: bool
+    ) -> tuple[float, FourierOperator]:
+        """Validation error and network after a fifth of the steps, or after all of them."""
+        network = self._built()
+        increments = states[:, stride:] - states[:, :-stride]
+        network.project[-1].weight.data *= float(increments.std())
+        average, batch = copy.deepcopy(network), BATCH[len(self._shape["axes"])]
+        steps = self.steps or STEPS[len(self._shape["axes"])]
+        steps = max(1, steps // TRIAL_SHARE if trial else steps)
+        optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        generator = torch.Generator().manual_seed(self.seed)
+        scale, best = float(increments.std()) or 1.0, (np.inf, copy.deepcopy(average))
+        for step in range(1, steps + 1):
+            rows = torch.randint(increments.shape[0], (batch,), generator=generator)
+            times = torch.randint(increments.shape[1], (batch,), generator=generator)
+            before = states[rows, times]
+            noise = INPUT_NOISE * torch.randn(before.shape, generator=generator)
+            aim = increments[rows, times] - noise
+            loss = ((_applied(network, before + noise) - aim) / scale).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            _average(average, network, min(AVERAGING, step / (step + 10)))
+            if step == steps or (not trial and step % max(1, steps // CHECKS) == 0):
+                error = self._validated(average, held_out, stride)
+                if error < best[0] or step == steps == 1:
+                    best = error, copy.deepcopy(average)
+        return best
+
+    def _validated(self, network: FourierOperator, held_out: np.ndarray, stride: int) -> float:
+        frames = tuning.judged(held_out.shape[1], self.warmup)
+        leads = (frames - (self.warmup - 1)).astype(float)
+        forecast = self._rolled(network, held_out[:, self.warmup - 1 : self.warmup], leads, stride)
+        if not np.isfinite(forecast).all():
+            return np.inf
+        return arrays.relative_error(forecast, held_out[:, frames], None)
+
+    @torch.no_grad()
+    def _rolled(
+        self, network: FourierOperator, start: np.ndarray, leads: np.ndarray, stride: int
+    ) -> np.ndarray:
+        """Values (trajectory, time, …) ``leads`` frames after ``start`` (trajectory, 1, …)."""
+        path = [self._encoded(start)[:, 0]]
+        for _ in range(int(np.ceil(leads.max(initial=0) / stride)) + 1):
+            path.append(path[-1] + _applied(network, path[-1]))
+        states = torch.stack(path, dim=1).numpy().astype(float)
+        return self._decoded(arrays.between(states, leads / stride, DIVERGED))
+
+    def forecast_blocks(
+        self, initial: xr.Dataset, times: np.ndarray, members: int = 1, generator: Randomness = None
+    ) -> Iterator[xr.Dataset]:
+        """One block with one member."""
+        if self._network is None:
+            raise InputError(f"{self.name} is not fitted: call fit(data) first")
+        values, mask = arrays.last_snapshots(initial, self.warmup, self.name)
+        start = arrays.filled(values, mask, self._arrays["mean"])[:, -1:]
+        leads = (times - float(initial["time"].values[-1])) / self._step
+        forecast = self._rolled(self._network, start, leads, self.choice["stride"])
+        yield arrays.as_forecast(forecast, initial, times)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Weights, grid and scales; what was chosen."""
+        if self._network is None:
+            raise InputError(f"{self.name} is not fitted: call fit(data) first")
+        weights = self._network.state_dict()
+        return self._arrays | {f"network.{key}": part.numpy() for key, part in weights.items()}, {
+            "warmup": self.warmup,
+            "steps": self.steps,
+            "seed": self.seed,
+            "choice": self.choice,
+            "validation_error": self.validation_error,
+            "step": self._step,
+            "shape": self._shape,
+        }
+
+    @classmethod
+    def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
+        """From what ``state`` returned."""
+        fitted = cls(settings["warmup"], settings["steps"], settings["seed"])
+        fitted.choice, fitted._step = settings["choice"], settings["step"]
+        fitted.validation_error, fitted._shape = settings["validation_error"], settings["shape"]
+        fitted._arrays = {
+            name: array for name, array in arrays.items() if not name.startswith("network.")
+        }
+        fitted._network = fitted._built()
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(np.array(array))
+            for name, array in arrays.items()
+            if name.startswith("network.")
+        }
+        fitted._network.load_state_dict(weights)
+        return fitted
+
+
+def _applied(network: FourierOperator, states: Tensor) -> Tensor:
+    """The increment; where an axis is not periodic the network also reads the coordinates."""
+    if all(network.periodic):
+        return network(states)
+    axes = [torch.linspace(0, 1, size) for size in states.shape[2:]]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return network(torch.cat([states, grid.expand(len(states), *grid.shape)], dim=1))
+
+
+@torch.no_grad()
+def _average(average: FourierOperator, network: FourierOperator, decay: float) -> None:
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
