@@ -135,7 +135,6 @@ class RolloutConfig(Section):
     step: float | None = Field(
         None, gt=0, description="model time per integration step (none: as the data)"
     )
-    chunk: int | None = Field(None, ge=1, description="members rolled out at once (none: all)")
 
 
 class Config(Section):
@@ -167,7 +166,7 @@ class Config(Section):
         return _validated(read_toml(Path(path)), str(path))
 
     def flat(self) -> dict[str, Any]:
-        """Every key, dotted, with its value: ``{"seed": 0, …, "rollout.chunk": None}``."""
+        """Every key, dotted, with its value: ``{"seed": 0, …, "rollout.step": None}``."""
         flat: dict[str, Any] = {}
         for name, value in self:
             if isinstance(value, Section):

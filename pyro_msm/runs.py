@@ -26,7 +26,6 @@ RESUMABLE = frozenset(
         "rollout.members",
         "rollout.times",
         "rollout.step",
-        "rollout.chunk",
     }
 )
 

@@ -70,7 +70,7 @@ def test_a_file_has_the_default_presets() -> None:
         ("training.stpes=3", "unknown key 'training.stpes', did you mean 'training.steps'?"),
         ("steps=3", "unknown key 'steps', did you mean 'training.steps'?"),
         ("trainng.steps=3", "unknown key 'trainng', did you mean 'training'?"),
-        ("rollout.qqqq=1", "known: rollout.members, rollout.times, rollout.step, rollout.chunk"),
+        ("rollout.qqqq=1", "known: rollout.members, rollout.times, rollout.step"),
         ("qqqq=1", "known: seed, device, chains, data, model, training, rollout"),
         ("training.steps=many", "training.steps must be a valid integer; got 'many'"),
         ("training.steps=2.5", "training.steps must be a valid integer; got 2.5"),

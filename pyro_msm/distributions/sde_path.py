@@ -84,28 +84,28 @@ class SDEPath(TorchDistribution):
 
     def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         first = self.initial.expand(self.batch_shape).rsample(sample_shape)
-        flat = _Integrand(self, first.shape)
+        # In units of steps, so that the scheme's steps are the given intervals, uniform or not.
         # torchsde seeds itself from NumPy's global generator unless told; float64 times keep its
         # Brownian interval fast.
-        times = self.times.double()
+        steps = torch.arange(len(self.times), dtype=torch.float64)
         brownian = torchsde.BrownianInterval(
-            t0=times[0],
-            t1=times[-1],
+            t0=0.0,
+            t1=float(steps[-1]),
             size=(first[..., 0].numel(), first.shape[-1]),
             dtype=first.dtype,
             device=first.device,
             entropy=int(torch.randint(2**31, ())),
-            dt=float(times.diff().min()),
+            dt=1.0,
         )
         path = torchsde.sdeint(
-            flat,
+            _Integrand(self, first.shape),
             first.reshape(-1, first.shape[-1]),
-            times,
+            steps,
             bm=brownian,
             method="euler",
-            dt=float(times.diff().max()) * (1 + 1e-9),
+            dt=1.0,
         )
-        return path.reshape(len(times), *first.shape).movedim(0, -2).to(first.dtype)
+        return path.reshape(len(steps), *first.shape).movedim(0, -2).to(first.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Euler–Maruyama density of paths (sample…, batch…, N, state)."""
@@ -134,7 +134,7 @@ class SDEPath(TorchDistribution):
 
 
 class _Integrand(nn.Module):
-    """An SDEPath as torchsde wants it: one flat batch dimension, scalar time from the window's start."""
+    """An SDEPath as torchsde wants it: one flat batch dimension, time counted in steps."""
 
     noise_type = "diagonal"
     sde_type = "ito"
@@ -142,16 +142,17 @@ class _Integrand(nn.Module):
     def __init__(self, path: SDEPath, shape: torch.Size) -> None:
         super().__init__()
         self.path, self.shape = path, shape
-
-    def _time(self, t: Tensor) -> Tensor:
-        return self.path.absolute(t.to(self.path.start.dtype).reshape(1))
+        self.now, self.spacing = path.absolute(path.times), path.times.diff()
 
     def f(self, t: Tensor, y: Tensor) -> Tensor:
+        step = round(float(t))
         state = y.reshape(self.shape)[..., None, :]
-        return self.path.drift(self._time(t), state).reshape(y.shape)
+        rate = self.path.drift(self.now[..., step : step + 1], state)
+        return (self.spacing[step] * rate).reshape(y.shape)
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
-        dispersion = self.path.dispersion(self._time(t))
+        step = round(float(t))
+        dispersion = self.path.dispersion(self.now[..., step : step + 1])
         if dispersion.dim() > 1:
             dispersion = dispersion[..., 0, :]
-        return dispersion.expand(self.shape).reshape(y.shape)
+        return (self.spacing[step].sqrt() * dispersion).expand(self.shape).reshape(y.shape)

@@ -120,7 +120,7 @@ class Trainer:
         state, settings = self.state, self.settings
         began, before = time.perf_counter(), state.seconds
         while state.step < settings.steps:
-            loss = self.loss(self._batch())
+            loss = self.loss(self.batch())
             if not state.update(loss):
                 self._recover()
                 continue
@@ -137,7 +137,8 @@ class Trainer:
                 logger.info("training stops at step %d: budget of %gs is spent", state.step, budget)
                 break
 
-    def _batch(self) -> WindowBatch:
+    def batch(self) -> WindowBatch:
+        """The next minibatch, with the weights of the terms of the loss."""
         settings = self.settings
         batch = self.windows.draw(settings.windows, self.draws)
         grown = min(1.0, (self.state.step + 1) / settings.ramp_steps) if settings.ramp_steps else 1.0

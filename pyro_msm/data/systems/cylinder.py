@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -210,7 +209,7 @@ class Cylinder(System):
                 "option file to simulate one"
             )
         shape = (self.frames, self.points, 8 * self.points)
-        dataset = read_cgl(Path(self.file), shape=shape)
+        dataset = read_cgl(str(self.file), shape=shape)
         noise_std = self.noise_std if noise_std is None else float(noise_std)
         if not noise_std >= 0:
             raise InputError(f"noise_std is {noise_std}: expected a number that is not negative")

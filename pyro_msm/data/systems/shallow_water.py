@@ -35,8 +35,9 @@ class ShallowWater(System):
 
     The state is (h, hu, hv). ``lift`` takes the water to be at rest, which is so at time 0 only.
 
-    Scheme: finite volumes, see ``muscl``. On 128² the front is about three cells wide; its depth
-    agrees with the exact one-dimensional dam break to 1 % in the mean.
+    Scheme: finite volumes, see ``muscl``. On 128 cells the depth of the exact one-dimensional dam
+    break is met to 0.4 % of its step in the mean; the radial one at t = 1 differs from that on 512²
+    by 6 % of the deviation, nearly all of it at the front.
     """
 
     name: ClassVar[str] = "shallow-water-2d"

@@ -54,8 +54,8 @@ def fit_all(
         data: a validated dataset.
         names: of ``ALL_BASELINES``; None means all of them.
         progress: whether to show a progress bar.
-        options: arguments of the baselines (``warmup``, ``points``, ``steps``, ``seed``), each given
-            to those that take it; ``warmup`` is given to all.
+        options: arguments of the baselines (``warmup``, ``points``, ``steps``, ``seed``), each
+            given to those that take it; ``warmup`` is given to all.
 
     Returns:
         The fitted ones by name; and in one line each, why the others could not be (an extra that is

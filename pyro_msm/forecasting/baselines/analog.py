@@ -57,7 +57,9 @@ class Analog(PodForecaster):
                     yield base | {"ridge": ridge, "offset": False}, model
 
     @staticmethod
-    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _advance(
+        choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray
+    ) -> np.ndarray:
         library, warmup = model["library"], choice["warmup"]
         vectors = embedded(library[..., : choice["rank"]], warmup, 1)
         squares = np.square(vectors).sum(-1)
@@ -93,9 +95,7 @@ def _followed(
     near = np.stack([vectors[place] for place in found])
     shares = _shares(near, sought, choice["ridge"])
     length = min(frames - warmup - frame for _, frame in found)
-    futures = np.stack(
-        [library[row, frame + warmup - 1 :][: length + 1] for row, frame in found]
-    )
+    futures = np.stack([library[row, frame + warmup - 1 :][: length + 1] for row, frame in found])
     followed = np.tensordot(shares, futures, axes=1)
     if choice["offset"]:
         followed = followed + (present[-1] - followed[0])
@@ -105,7 +105,8 @@ def _followed(
 def _nearest(distances: np.ndarray, count: int, apart: int) -> list[tuple[int, int]]:
     """(trajectory, frame) of the nearest, those of one trajectory at least ``apart`` frames apart,
     the nearest first."""
-    left, found = distances.copy(), []
+    left = distances.copy()
+    found: list[tuple[int, int]] = []
     while len(found) < count:
         row, frame = (int(part) for part in np.unravel_index(left.argmin(), left.shape))
         if not np.isfinite(left[row, frame]):

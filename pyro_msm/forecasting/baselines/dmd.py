@@ -64,7 +64,9 @@ class Dmd(PodForecaster):
                             yield shape | {"reverse": reverse, "bounded": bounded}, model
 
     @staticmethod
-    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _advance(
+        choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray
+    ) -> np.ndarray:
         stride, count, limit = choice["stride"], choice["delays"], int(model["limit"][0])
         modes = model["modes_real"] + 1j * model["modes_imaginary"]
         rates = model["rates_real"] + 1j * model["rates_imaginary"]
@@ -87,14 +89,13 @@ def _pairs(
     vectors = embedded(coordinates, count, stride)
     vectors = np.concatenate([vectors, np.full_like(vectors[..., :1], constant)], axis=-1)
     rows = vectors.shape[-1]
-    before, after = (
-        part.reshape(-1, rows) for part in (vectors[:, :-stride], vectors[:, stride:])
-    )
+    before = vectors[:, :-stride].reshape(-1, rows)
+    after = vectors[:, stride:].reshape(-1, rows)
     every = max(1, len(before) * rows // MAX_VALUES)
     both = np.concatenate([before[::every], after[::every]], axis=1)
     # The decomposition depends on inner products over the pairs alone: the triangular factor has
     # the same ones, in fewer columns.
-    triangle = np.linalg.qr(both, mode="r")
+    triangle = np.asarray(np.linalg.qr(both, mode="r"))
     return triangle[:, :rows].T, triangle[:, rows:].T, stride
 
 

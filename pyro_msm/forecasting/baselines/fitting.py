@@ -26,7 +26,9 @@ def fit_each(
     if unknown:
         raise InputError(f"unknown baseline {unknown[0]!r}: expected {', '.join(kinds)}")
     accepted = {name: set(inspect.signature(kinds[name]).parameters) for name in chosen}
-    strange = [option for option in options if not any(option in take for take in accepted.values())]
+    strange = [
+        option for option in options if not any(option in take for take in accepted.values())
+    ]
     if strange:
         known = sorted(set().union(*accepted.values()))
         raise InputError(f"no baseline takes {strange[0]!r}: expected {', '.join(known)}")

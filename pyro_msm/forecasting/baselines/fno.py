@@ -37,10 +37,10 @@ class Fno(Forecaster):
 
     The operator works on at most 256 points (64² in two dimensions), onto which the field is
     restricted and from which it is interpolated back: Fourier modes on periodic axes, cell averages
-    and cubic splines on others. Where all axes are periodic it is translation-equivariant; otherwise
-    it also reads the coordinates. The stride s (about 100, 40 or 20 a record) is the one whose
-    short training, of a fifth of ``steps``, forecasts the validation split best; the full training
-    keeps the weights (an exponential average) that do.
+    and cubic splines on others. Where all axes are periodic it is translation-equivariant;
+    otherwise it also reads the coordinates. The stride s (about 100, 40 or 20 a record) is the one
+    whose short training, of a fifth of ``steps``, forecasts the validation split best; the full
+    training keeps the weights (an exponential average) that do.
 
     Args:
         warmup: number of snapshots it is given; it reads the last.
@@ -58,6 +58,7 @@ class Fno(Forecaster):
         self._shape: dict[str, Any] = {}
         self._arrays: dict[str, np.ndarray] = {}
         self._network: FourierOperator | None = None
+        self._matrices: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
 
     def fit(self, data: xr.Dataset) -> Self:
         """Trains on the training split; stride and weights are chosen on the validation split.
@@ -100,6 +101,7 @@ class Fno(Forecaster):
             "scale": np.where(scale > 0, scale, 1).astype(np.float32),
             **grid,
         }
+        self._matrices = self._transfers()
 
     def _transfers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Restriction to the inner grid and interpolation back, one matrix an axis."""
@@ -127,7 +129,7 @@ class Fno(Forecaster):
         """Normalised fields on the inner grid from values (trajectory, time, channel, x[, y])."""
         shape = (-1, *[1] * len(self._shape["axes"]))
         centre, scale = (self._arrays[part].reshape(shape) for part in ("centre", "scale"))
-        down = self._transfers()[0]
+        down = self._matrices[0]
         return torch.from_numpy(
             np.stack([resampling.apply(down, (part - centre) / scale) for part in values])
         ).float()
@@ -136,7 +138,7 @@ class Fno(Forecaster):
         shape = (-1, *[1] * len(self._shape["axes"]))
         centre, scale = (self._arrays[part].reshape(shape) for part in ("centre", "scale"))
         with np.errstate(over="ignore", invalid="ignore"):
-            values = resampling.apply(self._transfers()[1], states.astype(np.float32))
+            values = resampling.apply(self._matrices[1], states.astype(np.float32))
             return values * scale + centre
 
     def _built(self) -> FourierOperator:
@@ -155,7 +157,9 @@ class Fno(Forecaster):
         """Validation error and network after a fifth of the steps, or after all of them."""
         network = self._built()
         increments = states[:, stride:] - states[:, :-stride]
-        network.project[-1].weight.data *= float(increments.std())
+        with torch.no_grad():
+            # Increments are small: so are those of an untrained network.
+            network.last.weight.mul_(increments.std())
         average, batch = copy.deepcopy(network), BATCH[len(self._shape["axes"])]
         steps = self.steps or STEPS[len(self._shape["axes"])]
         steps = max(1, steps // TRIAL_SHARE if trial else steps)
@@ -237,6 +241,7 @@ class Fno(Forecaster):
         fitted._arrays = {
             name: array for name, array in arrays.items() if not name.startswith("network.")
         }
+        fitted._matrices = fitted._transfers()
         fitted._network = fitted._built()
         weights = {
             name.removeprefix("network."): torch.from_numpy(np.array(array))

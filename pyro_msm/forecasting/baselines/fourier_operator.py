@@ -41,7 +41,9 @@ class SpectralConvolution(nn.Module):
             ]
             index = (slice(None), slice(None), *place, slice(0, kept[-1]))
             used = (slice(None), slice(None), *(slice(0, count) for count in kept))
-            result[index] = torch.einsum("bi...,io...->bo...", spectrum[index], weight[corner][used])
+            result[index] = torch.einsum(
+                "bi...,io...->bo...", spectrum[index], weight[corner][used]
+            )
         return torch.fft.irfftn(result, s=values.shape[2:], dim=axes, norm="forward")
 
 
@@ -68,17 +70,19 @@ class FourierOperator(nn.Module):
         self.lift = pointwise(inputs, width, 1)
         self.spectral = nn.ModuleList(SpectralConvolution(width, modes) for _ in range(layers))
         self.local = nn.ModuleList(pointwise(width, width, 1) for _ in range(layers))
-        self.project = nn.Sequential(
-            pointwise(width, 2 * width, 1), nn.GELU(), pointwise(2 * width, outputs, 1)
-        )
+        self.widen = pointwise(width, 2 * width, 1)
+        self.last = pointwise(2 * width, outputs, 1)
 
     def forward(self, values: Tensor) -> Tensor:
         """The operator's value for ``values`` (batch, inputs, x[, y])."""
         shape = values.shape[2:]
         hidden = self.lift(values)
-        pads = [0 if whole else max(1, size // PADDING) for whole, size in zip(self.periodic, shape, strict=True)]
+        pads = [
+            0 if whole else max(1, size // PADDING)
+            for whole, size in zip(self.periodic, shape, strict=True)
+        ]
         hidden = nn.functional.pad(hidden, [part for pad in reversed(pads) for part in (0, pad)])
         for spectral, local in zip(self.spectral, self.local, strict=True):
             hidden = nn.functional.gelu(spectral(hidden) + local(hidden))
         cropped = (slice(None), slice(None), *(slice(0, size) for size in shape))
-        return self.project(hidden[cropped])
+        return self.last(nn.functional.gelu(self.widen(hidden[cropped])))

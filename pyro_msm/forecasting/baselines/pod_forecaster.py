@@ -62,9 +62,12 @@ class PodForecaster(Forecaster):
 
     @staticmethod
     @abstractmethod
-    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _advance(
+        choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray
+    ) -> np.ndarray:
         """Coordinates (trajectory, time, rank or fewer), ``leads`` (time) frames after the last of
-        ``history`` (trajectory, warmup, rank); NaN beyond ``model["bound"]``, which ``fit`` adds."""
+        ``history`` (trajectory, warmup, rank); NaN beyond ``model["bound"]``, which ``fit``
+        adds."""
 
     def fit(self, data: xr.Dataset) -> Self:
         """Fits every candidate to the training split and keeps the best one on validation.
@@ -77,7 +80,10 @@ class PodForecaster(Forecaster):
         pod = Pod.of(record.learned, units=2 if variable(data) == "field" else -1)
         coordinates = pod.coordinates(record.learned)
         judge = tuning.Judge.of(pod, record.held_out, self.warmup)
-        best, bound = (np.inf, np.inf), np.array([DIVERGED * np.sqrt(pod.variance.sum() + pod.noise)])
+        best, bound = (
+            (np.inf, np.inf),
+            np.array([DIVERGED * np.sqrt(pod.variance.sum() + pod.noise)]),
+        )
         for choice, model in self._candidates(coordinates, None):
             model["bound"] = bound
             forecast = self._advance(choice, model, judge.history, judge.leads)
@@ -137,8 +143,8 @@ class PodForecaster(Forecaster):
         fitted = cls(warmup=settings["warmup"])
         fitted.choice, fitted._step = settings["choice"], settings["step"]
         fitted.validation_error = settings["validation_error"]
-        parts = (arrays[part] for part in ("mean", "scale", "modes", "variance"))
-        fitted._pod = Pod(*parts, settings["noise"])
+        parts = {part: arrays[part] for part in ("mean", "scale", "modes", "variance")}
+        fitted._pod = Pod(**parts, noise=settings["noise"])
         fitted._model = {
             name.removeprefix("model."): array
             for name, array in arrays.items()

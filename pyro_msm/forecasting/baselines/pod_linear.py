@@ -48,7 +48,9 @@ class PodLinear(PodForecaster):
                         yield choice, {"weights": _regressed(*products, limit, **choice)}
 
     @staticmethod
-    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _advance(
+        choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray
+    ) -> np.ndarray:
         rank, stride, count = choice["rank"], choice["stride"], choice["delays"]
         steps = int(np.ceil(leads.max(initial=0) / stride)) + 1
         past = [history[:, -1 - back * stride, :rank] for back in range(count)]

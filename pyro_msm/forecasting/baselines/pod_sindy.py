@@ -60,15 +60,20 @@ class PodSindy(PodForecaster):
                     if weights is None:
                         continue
                     choice = {"rank": rank, "degree": degree, "threshold": threshold}
-                    yield choice | {"window": window}, {
-                        "powers": np.asarray(library.powers_, dtype=np.int64),
-                        "weights": weights * pace,
-                        "scale": scale,
-                        "frames": np.array([frames]),
-                    }
+                    yield (
+                        choice | {"window": window},
+                        {
+                            "powers": np.asarray(library.powers_, dtype=np.int64),
+                            "weights": weights * pace,
+                            "scale": scale,
+                            "frames": np.array([frames]),
+                        },
+                    )
 
     @staticmethod
-    def _advance(choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _advance(
+        choice: Choice, model: Model, history: np.ndarray, leads: np.ndarray
+    ) -> np.ndarray:
         scale, powers, weights = model["scale"], model["powers"], model["weights"]
         factors = _factors(powers)
 

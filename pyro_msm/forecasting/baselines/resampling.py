@@ -13,12 +13,11 @@ def fourier(to: np.ndarray, given: np.ndarray, length: float) -> np.ndarray:
 
     Towards a coarser grid the modes that it cannot carry are left out: an ideal low-pass.
     """
-    distance = (to[:, None] - given) / length
-    modes = (min(len(to), len(given)) - 1) // 2
-    waves = np.cos(2 * np.pi * np.arange(1, modes + 1)[:, None, None] * distance)
-    total = 1 + 2 * waves.sum(0)
+    waves = np.arange(1, (min(len(to), len(given)) - 1) // 2 + 1)
+    after, before = (2j * np.pi / length * np.outer(points, waves) for points in (to, given))
+    total = 1 + 2 * (np.exp(after) @ np.exp(-before).T).real
     if len(to) >= len(given) and len(given) % 2 == 0:
-        total += np.cos(np.pi * len(given) * distance)
+        total += np.cos(np.pi * len(given) / length * (to[:, None] - given))
     return total / len(given)
 
 

@@ -98,7 +98,9 @@ class Judge:
         """
         rank = forecast.shape[-1]
         finite = np.isfinite(forecast).all(-1)
-        missed = np.square(np.where(finite[..., None], forecast, 0) - self.truth[..., :rank]).sum(-1)
+        missed = np.square(np.where(finite[..., None], forecast, 0) - self.truth[..., :rank]).sum(
+            -1
+        )
         missed += np.square(self.truth[..., rank:]).sum(-1) + self.outside
         errors = np.sqrt(missed / np.maximum(self.size, np.finfo(float).tiny))
         return float(1 - finite.mean()), float(errors[finite].mean()) if finite.any() else np.inf
