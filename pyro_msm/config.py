@@ -78,6 +78,9 @@ class ModelConfig(Section):
         5, ge=1, description="coarse points (odd) that the macroscale drift sees on each axis"
     )
     basis: int = Field(32, ge=1, description="largest rank of the microscale basis")
+    frame: Literal["fixed", "comoving"] = Field(
+        "fixed", description="frame of the microscale parts: at rest, or moving with the field"
+    )
     time_input: bool = Field(False, description="give the drift the time (it may memorise it)")
     std_floor: float = Field(
         0.01, gt=0, description="smallest posterior standard deviation of the latent path"
@@ -123,6 +126,9 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="pull of the weights towards zero")
     validate_every: int = Field(1000, ge=1, description="steps between two validation rollouts")
     validation_members: int = Field(8, ge=1, description="ensemble members of a validation rollout")
+    calibrate: bool = Field(
+        True, description="fit the ensemble's spread on the validation split after training"
+    )
     checkpoint_every: int = Field(1000, ge=1, description="steps between two checkpoints")
     log_every: int = Field(50, ge=1, description="steps between two lines of metrics.jsonl")
 

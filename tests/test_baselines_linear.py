@@ -214,6 +214,42 @@ def test_gaps_are_filled():
     assert float(np.sqrt(((forecast - truth) ** 2).mean())) < 0.15
 
 
+@pytest.mark.parametrize("kind", [Analog, *DYNAMIC, PodSindy])
+def test_what_never_changes_stays(kind):
+    still = dataset(
+        np.full((5, 21, POINTS), 3.0), ["train"] * 3 + ["validation", "test"], TIMES[:21]
+    )
+    forecast = kind().fit(still).forecast(start(data.select(still, "test")), LATER)
+    assert_allclose(forecast["field"], 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Analog, *DYNAMIC, PodSindy])
+@pytest.mark.parametrize("name", ["path", "particles"])
+def test_paths_and_particles(kind, name):
+    """Points on a circle of random radius, all turning at the same rate."""
+    angle = np.linspace(0, 6, 31)[:, None] + np.arange(2)
+    turning = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    radius = np.random.default_rng(6).uniform(1, 2, (8, 1, 1, 1))
+    values = radius * turning
+    dims = ("trajectory", "time", "particle", "component")
+    if name == "path":
+        values, dims = values[:, :, 0], ("trajectory", "time", "component")
+    record = data.validate(
+        xr.Dataset(
+            {name: (dims, values)},
+            {
+                "time": np.linspace(0, 6, 31),
+                "component": ["x", "y"],
+                "split": ("trajectory", ["train"] * 5 + ["validation"] * 2 + ["test"]),
+            },
+        )
+    )
+    test = data.select(record, "test")
+    forecast = kind().fit(record).forecast(start(test), test["time"].values[1:])
+    assert forecast[name].dims == ("member", *dims)
+    assert_allclose(forecast[name][0], test[name][:, 1:], atol=0.2)
+
+
 def test_pod_keeps_what_varies_and_counts_the_rest():
     rng = np.random.default_rng(4)
     basis = np.linalg.qr(rng.standard_normal((POINTS, 3)))[0].T

@@ -164,7 +164,7 @@ def test_the_operator_in_two_dimensions_uses_all_parameters():
 def test_the_operator_learns_advection():
     record = waves(points=32)
     test = data.select(record, "test")
-    fitted = Fno(steps=200).fit(record)
+    fitted = Fno(steps=100).fit(record)
     forecast = fitted.forecast(start(test), test["time"].values[1:])
     assert error_of(forecast, test["field"].values[:, 1:]) < 0.1
     assert fitted.validation_error < 0.1

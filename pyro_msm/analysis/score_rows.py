@@ -15,7 +15,7 @@ COLUMNS = (
     "error to clean",
     "CRPS",
     "spread–skill",
-    "90 % band held",
+    "90 % band",
 )
 
 
@@ -48,9 +48,9 @@ def table(result: Mapping[str, Any]) -> Table:
     """The same as a Rich table, ready to print."""
     split = result.get("split", "test")
     title = f"Scores on the {split} split ({result['trajectories']} trajectories)"
-    drawn = Table(title=title, box=box.SIMPLE_HEAD)
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(COLUMNS):
-        header = name.replace(" to ", " to\n").replace("band ", "\nband ")
+        header = name.replace("error to ", "to\n").replace("–", "–\n").replace(" band", "\nband")
         drawn.add_column(header, justify="right" if number else "left", no_wrap=True)
     for row in rows(result):
         drawn.add_row(*row.cells, style={"model": "bold", "floor": "dim"}.get(row.kind))

@@ -19,6 +19,7 @@ from pyro_msm.config import ModelConfig, TrainingConfig
 from pyro_msm.data.windows import Forcing, Windows, check_length
 from pyro_msm.environment import available_device, one_thread
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.calibration import Calibration, calibrate
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.latent import LatentForecaster
@@ -26,7 +27,7 @@ from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.guides import AmortizedPathGuide
 from pyro_msm.inference import Trainer, load_checkpoint, restore_into
 from pyro_msm.models import MultiscaleSDE
-from pyro_msm.models.initialise import check_macro, fitting_sizes
+from pyro_msm.models.initialise import check_frame, check_macro, fitting_sizes
 from pyro_msm.progress import progress_bar
 from pyro_msm.records import MetricsLog
 
@@ -78,6 +79,7 @@ class MultiscaleForecaster(LatentForecaster):
         self.warmup = self.model_settings.snapshots
         self.rollout_step = rollout_step or 0.0
         self.rollout_every = 1
+        self.calibration = Calibration()
         self.model: MultiscaleSDE
         self.guide: AmortizedPathGuide
         self.device = torch.device("cpu")
@@ -145,6 +147,10 @@ class MultiscaleForecaster(LatentForecaster):
         macro = self.model_settings.macro
         if macro is not None:
             check_macro(macro, train["field"].shape[3:], data.attrs["boundary"])
+        if self.model_settings.frame == "comoving":
+            check_frame(
+                train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro
+            )
         check_length(train, self.training.window_length, self.warmup)
 
     def build(self, data: xr.Dataset, seed: int = 0) -> None:
@@ -157,8 +163,8 @@ class MultiscaleForecaster(LatentForecaster):
                 data, macro, s.micro,
                 rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
                 drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
-                time_input=s.time_input, snapshots=s.snapshots, std_floor=s.std_floor,
-                quadrature=self.training.quadrature,
+                time_input=s.time_input, frame=s.frame, snapshots=s.snapshots,
+                std_floor=s.std_floor, quadrature=self.training.quadrature,
             )  # fmt: skip
             self.guide = AmortizedPathGuide(self.model)
         self._learn_grid(data)
@@ -187,7 +193,23 @@ class MultiscaleForecaster(LatentForecaster):
                 progress=update, header=self._header(),
             )  # fmt: skip
             trainer.run(resume)
+        if self.training.calibrate:
+            self._calibrate(data)
+            trainer.header = self._header()
+            trainer.save_best()
         return trainer
+
+    def _calibrate(self, data: xr.Dataset) -> None:
+        """Fits the ensemble's spread on the validation split, if there is one."""
+        try:
+            validation = datasets.select(data, "validation")
+        except InputError:
+            return
+        if validation.sizes["time"] < self.warmup + 2 or "mask" in validation:
+            return
+        self.calibration = calibrate(self, validation)
+        logger.info("spread calibrated on validation: dispersion × %.3g, initial × %.3g",
+                    self.calibration.dispersion, self.calibration.initial)  # fmt: skip
 
     def _validation(self, data: xr.Dataset) -> Any:
         """Free-running error on the validation split: mean over times of ‖mean − y‖/‖y‖."""
@@ -262,14 +284,15 @@ class MultiscaleForecaster(LatentForecaster):
         with torch.inference_mode(), one_thread():
             integrator = Integrator(
                 lambda time, latent: self._drift(time, latent, state),
-                self.model.network.dispersion, self.rollout_step, self.rollout_every,
+                self.calibration.dispersion * self.model.network.dispersion,
+                self.rollout_step, self.rollout_every,
             )  # fmt: skip
             path, latents = integrator.run(path, times)
         return replace(state, path=path), self._within_reach(latents)
 
     def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
         noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
-        return mean + (0.5 * log_var).exp() * noise
+        return mean + self.calibration.initial * (0.5 * log_var).exp() * noise
 
     def _within_reach(self, latents: np.ndarray) -> np.ndarray:
         """NaN from the first time at which a path has left the world of the model."""
@@ -406,6 +429,7 @@ class MultiscaleForecaster(LatentForecaster):
         forecaster.guide = AmortizedPathGuide(forecaster.model)
         forecaster.rollout_step = header["rollout_step"]
         forecaster.rollout_every = header["rollout_every"]
+        forecaster.calibration = Calibration(**header["calibration"])
         forecaster.axes = {name: np.asarray(v) for name, v in header["axes"].items()}
         return forecaster
 
@@ -414,6 +438,7 @@ class MultiscaleForecaster(LatentForecaster):
             "model": self.model.settings,
             "rollout_step": self.rollout_step,
             "rollout_every": self.rollout_every,
+            "calibration": vars(self.calibration),
             "axes": {name: values.tolist() for name, values in self.axes.items()},
         }
 

@@ -98,6 +98,7 @@ class TrainingState:
             n.removeprefix("weights/"): t for n, t in tensors.items() if n.startswith("weights/")
         }
         self.module.load_state_dict(weights)
+        self.optimizer.state.clear()
         for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
             average.copy_(tensors[f"average/{name}"])
             moments = {

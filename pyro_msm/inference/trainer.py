@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -99,8 +100,11 @@ class Trainer:
             torch.random.fork_rng(devices),
             pyro.settings.context(module_local_params=True),
             pyro.validation_enabled(False),
+            warnings.catch_warnings(),
             one_thread() if self._small() else nullcontext(),
         ):
+            # The guard tells of NaN in its own words.
+            warnings.filterwarnings("ignore", "Encountered NaN", UserWarning)
             torch.manual_seed(self.seed)
             if resume:
                 self._resume()
@@ -185,7 +189,7 @@ class Trainer:
         if not diverged and (state.best_error is None or error < state.best_error):
             state.best_error, state.best_step = error, state.step
             self._best = [average.clone() for average in state.average]
-            self._save_best()
+            self.save_best()
 
     # --- what is kept --------------------------------------------------------------------------
 
@@ -215,8 +219,8 @@ class Trainer:
         header = self.header | {"kind": "training", "counters": self.state.counters()}
         save_checkpoint(self.folder / "last.safetensors", tensors, header)
 
-    def _save_best(self) -> None:
-        """The chosen average as the weights of a model that can forecast."""
+    def save_best(self) -> None:
+        """Writes the chosen average as the weights of a model that can forecast."""
         if self.folder is None:
             return
         named = dict(zip(self.state.names, self._best, strict=True))
@@ -265,6 +269,8 @@ class Trainer:
 
     def _finish(self) -> None:
         state = self.state
+        # Before what only the end does: a later resumption goes on as if there had been no end.
+        self._save()
         if self.validate and state.step % self.settings.validate_every:
             self._validate()
         if not self._best:
@@ -272,8 +278,7 @@ class Trainer:
             state.best_step = state.step
             if self.validate:
                 logger.warning("no validation rollout stayed finite: keeping the last weights")
-        self._save()
-        self._save_best()
+        self.save_best()
         with torch.no_grad():
             for parameter, best in zip(state.parameters, self._best, strict=True):
                 parameter.copy_(best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from torch.nn import functional
 from pyro_msm import data as datasets
 from pyro_msm.errors import InputError
 from pyro_msm.nn import ScaleSeparation, apply_along_axes
+from pyro_msm.nn.comoving import ANGLE, FourierBasis, energy_angle, wave_numbers
 
 SNAPSHOTS = 1500
 
@@ -60,9 +61,17 @@ class Basis(NamedTuple):
 
 
 def measure(
-    data: xr.Dataset, macro: int | Sequence[int], micro: int, largest_rank: int
+    data: xr.Dataset,
+    macro: int | Sequence[int],
+    micro: int,
+    largest_rank: int,
+    frame: str = "fixed",
 ) -> Statistics:
-    """Measures the ``train`` split of a validated dataset: see ``Statistics``."""
+    """Measures the ``train`` split of a validated dataset: see ``Statistics``.
+
+    Raises:
+        InputError: no such split, or ``macro`` or ``micro`` does not fit the data.
+    """
     train = datasets.select(data, "train")
     grid = tuple(train["field"].shape[3:])
     boundary = tuple(data.attrs["boundary"])
@@ -76,12 +85,23 @@ def measure(
         parameters = {"log_macro_var": _log_var(rest, channels)}
         sizes = {"channels": channels, **_shared_sizes(train)}
         basis = None
+        if frame == "comoving":
+            check_frame(grid, boundary, micro)
         if micro:
-            fine = (sample.now - scales.smooth(sample.now)).flatten(1)
-            basis = principal_basis(fine, largest_rank, micro)
-            code = _micro_state(sample, scales, basis, micro)
+            see = _turned if frame == "comoving" else _untouched
+            inner = micro - ANGLE if frame == "comoving" else micro
+            fine = see(sample.now - scales.smooth(sample.now), sample.now)
+            basis = principal_basis(fine, largest_rank, inner)
+            if len(basis.rows) < micro:
+                raise InputError(
+                    f"model.micro = {micro} is more than the {len(basis.rows)} modes of "
+                    f"{len(fine)} training snapshots of {fine.shape[1]} numbers: lower it"
+                )
+            code = _micro_state(sample, scales, basis, inner, see)
+            parameters |= _decoder(see(rest.reshape(sample.now.shape), sample.now), basis, code.now)
+            if frame == "comoving":
+                code = _with_angle(sample, code)
             state = StateScales(*(torch.cat(pair, -1) for pair in zip(state, code, strict=True)))
-            parameters |= _decoder(rest, basis, code.now)
             parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
             sizes["rank"] = len(basis.rows)
         parameters |= {
@@ -143,13 +163,52 @@ def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
     )
 
 
+def _untouched(part: Tensor, _: Tensor) -> Tensor:
+    """A part of a field, (m, channel, *grid) → (m, values)."""
+    return part.flatten(1)
+
+
+def _turned(part: Tensor, field: Tensor) -> Tensor:
+    """Waves of a part of a field in the field's moving frame, (m, channel, n) → (m, waves)."""
+    fourier = FourierBasis(part.shape[-1], wave_numbers(part.shape[-1]))
+    return fourier.turned(part @ fourier.analysis, energy_angle(field)).flatten(1)
+
+
+def _with_angle(sample: Sample, code: StateScales) -> StateScales:
+    """Cosine and sine of the frame's angle in front of the inner components."""
+    now, later, first = (energy_angle(f) for f in (sample.now, sample.later, sample.first))
+    turn = torch.remainder(later - now + math.pi, 2 * math.pi) - math.pi
+    rate = (turn / sample.lag).square().mean().sqrt().clamp(min=1e-3)
+    place = [torch.stack([a.cos(), a.sin()], -1) for a in (now, first)]
+    added = (*place, torch.zeros(ANGLE), torch.ones(ANGLE), rate.expand(ANGLE))
+    return StateScales(*(torch.cat(pair, -1) for pair in zip(added, code, strict=True)))
+
+
+def check_frame(grid: Sequence[int], boundary: Sequence[str], micro: int) -> None:
+    """Raises ``InputError`` if a moving frame does not fit the field."""
+    if len(grid) != 1 or boundary[0] != "periodic":
+        raise InputError(
+            f"model.frame = 'comoving' needs one periodic axis; the field has {len(grid)} "
+            f"({', '.join(boundary)}): use 'fixed'"
+        )
+    if micro <= ANGLE:
+        raise InputError(
+            f"model.frame = 'comoving' keeps the angle in {ANGLE} microscale components: "
+            f"model.micro must be at least {ANGLE + 1}, not {micro}"
+        )
+
+
 def _micro_state(
-    sample: Sample, scales: ScaleSeparation, basis: Basis, micro: int
+    sample: Sample,
+    scales: ScaleSeparation,
+    basis: Basis,
+    micro: int,
+    see: Callable[[Tensor, Tensor], Tensor],
 ) -> StateScales:
     """η as the leading coefficients of the residual, which have unit variance."""
     rows = basis.rows[:micro]
     now, later, first = (
-        ((field - scales.smooth(field)).flatten(1) - basis.mean) @ rows.T
+        (see(field - scales.smooth(field), field) - basis.mean) @ rows.T
         for field in (sample.now, sample.later, sample.first)
     )
     rate = ((later - now) / sample.lag).std(0).clamp(min=1e-6)

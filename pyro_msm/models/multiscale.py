@@ -65,12 +65,16 @@ class MultiscaleSDE(PyroModule):
         forcing: number of forcing components f(t).
         time_input: whether the drifts see the time. Off by default: it lets a model memorise a
             timetable instead of learning dynamics.
+        frame: "fixed", or "comoving" on one periodic axis: the parts that are tied to places see the
+            field in a frame that moves with it (see ``nn.comoving``), which makes the whole model
+            translation equivariant; two components of η are the frame's angle.
         snapshots: consecutive snapshots that the encoder sees at once.
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
         quadrature: strata of the path term's random quadrature.
         known_drift: known physics (ζ, t, μ) → dζ/dt in the field's units, added to the learned
-            macroscale drift; ζ is (…, channel, *macro), t (…).
+            macroscale drift; ζ is (…, channel, *macro); t (…) and μ (…, parameter) broadcast with
+            the leading dimensions of ζ.
 
     ``for_data`` takes the sizes, scales and initial weights from a dataset.
     """
@@ -94,6 +98,7 @@ class MultiscaleSDE(PyroModule):
         parameters: int = 0,
         forcing: int = 0,
         time_input: bool = False,
+        frame: str = "fixed",
         snapshots: int = 1,
         std_floor: float = 0.01,
         quadrature: int = 8,
@@ -108,7 +113,7 @@ class MultiscaleSDE(PyroModule):
             "channels": channels, "micro": micro, "rank": rank, "hidden": hidden,
             "drift_hidden": drift_hidden, "drift_layers": drift_layers,
             "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
-            "forcing": forcing, "time_input": time_input,
+            "forcing": forcing, "time_input": time_input, "frame": frame,
         }  # fmt: skip
         self.settings = sizes | {
             "snapshots": snapshots, "std_floor": std_floor, "quadrature": quadrature,
@@ -116,7 +121,8 @@ class MultiscaleSDE(PyroModule):
         self.network = MultiscaleNetwork(**sizes, known_drift=known_drift)
         self.quadrature = quadrature
         # Where an encoder may start from; not part of the generative model.
-        self.encoder_basis = torch.zeros(rank, self.network.values)
+        width = self.network.decoder.basis.shape[1] if micro else 0
+        self.encoder_basis = torch.zeros(rank, width)
         self.encoder_offset = torch.zeros(rank)
 
     @classmethod
@@ -134,7 +140,9 @@ class MultiscaleSDE(PyroModule):
         Raises:
             InputError: ``macro`` does not fit the grid, or there is no ``train`` split.
         """
-        found = measure(data, macro, micro, settings.get("rank", 32))
+        found = measure(
+            data, macro, micro, settings.get("rank", 32), settings.get("frame", "fixed")
+        )
         model = cls(
             found.grid, found.macro, found.boundary, micro=micro, **(settings | found.sizes)
         )
@@ -155,9 +163,12 @@ class MultiscaleSDE(PyroModule):
     def path(self, batch: WindowBatch, network: MultiscaleNetwork) -> SDEPath:
         """The prior over the latent paths of a batch of windows."""
 
+        # One set of parameters for all times of a window.
+        parameters = None if batch.parameters is None else batch.parameters[:, None]
+
         def drift(times: Tensor, state: Tensor) -> Tensor:
             context = network.context(times, batch.parameters, batch.forcing)
-            return network.drift(times, state, context, batch.parameters)
+            return network.drift(times, state, context, parameters)
 
         initial = Normal(network.initial_mean, network.initial_log_std.exp(), validate_args=False)
         return SDEPath(

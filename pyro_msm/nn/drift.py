@@ -51,11 +51,15 @@ class MacroDrift(nn.Module):
         self.activation = nn.SiLU()
 
     def forward(self, macro: Tensor, context: Tensor | None) -> Tensor:
-        """ζ (…, channels, points) and context (…, width) → dζ/dt (…, channels, points)."""
+        """ζ (…, channels, points) → dζ/dt (…, channels, points).
+
+        The context is (…, width), the same for all points, or (…, points, width).
+        """
         local = macro[..., self.neighbours].movedim(-3, -2).flatten(-2)
         hidden = self.first(local)
         if self.context is not None and context is not None:
-            hidden = hidden + self.context(context)[..., None, :]
+            seen = self.context(context)
+            hidden = hidden + (seen if context.dim() == local.dim() else seen[..., None, :])
         result: Tensor = self.rest(self.activation(hidden)).movedim(-1, -2)
         return result
 

@@ -45,6 +45,6 @@ class MicroDecoder(nn.Module):
 
     def forward(self, micro: Tensor) -> Tensor:
         """(…, n_η) → (…, values) with the grid flattened."""
-        return torch.addmm(
-            self.offset, self.coefficients(micro).flatten(0, -2), self.basis
-        ).unflatten(0, micro.shape[:-1])
+        rank, values = self.basis.shape
+        field = torch.addmm(self.offset, self.coefficients(micro).reshape(-1, rank), self.basis)
+        return field.reshape(*micro.shape[:-1], values)

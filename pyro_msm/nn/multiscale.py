@@ -9,6 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msm.distributions import ProductOfExperts
+from pyro_msm.nn.comoving import (
+    ANGLE,
+    ComovingDecoder,
+    ComovingEncoder,
+    ComovingMacroDrift,
+    ComovingMicroDrift,
+    wave_numbers,
+)
 from pyro_msm.nn.drift import MacroDrift, MicroDrift
 from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
@@ -51,6 +59,7 @@ class MultiscaleNetwork(nn.Module):
         parameters: int,
         forcing: int,
         time_input: bool,
+        frame: str = "fixed",
         known_drift: KnownDrift | None = None,
     ) -> None:
         super().__init__()
@@ -71,9 +80,12 @@ class MultiscaleNetwork(nn.Module):
             self.micro_drift = MicroDrift(
                 micro, self.macro_values, shared, view, 2 * drift_hidden, drift_layers
             )
+        if frame == "comoving":
+            self._move_frame(rank, hidden, shared, neighbourhood, drift_hidden, drift_layers)
+        if micro:
+            self.log_micro_var = nn.Parameter(torch.zeros(channels))
         self.log_dispersion = nn.Parameter(torch.full((self.state_size,), -2.0))
         self.log_macro_var = nn.Parameter(torch.zeros(channels))
-        self.log_micro_var = nn.Parameter(torch.zeros(channels))
         self.initial_mean = nn.Parameter(torch.zeros(self.state_size))
         self.initial_log_std = nn.Parameter(torch.zeros(self.state_size))
         for name in ("state_mean", "state_scale", "state_rate"):
@@ -81,6 +93,28 @@ class MultiscaleNetwork(nn.Module):
         self.register_buffer("shared_mean", torch.zeros(parameters + forcing))
         self.register_buffer("shared_scale", torch.ones(parameters + forcing))
         self.register_buffer("time_scale", torch.ones(()))
+
+    def _move_frame(
+        self, rank: int, hidden: int, shared: int, neighbourhood: int, drift_hidden: int,
+        drift_layers: int,
+    ) -> None:  # fmt: skip
+        """Replaces the parts that are tied to places by those of the moving frame."""
+        (axis,) = self.scales.axes
+        offset = (axis.stride // 2) / axis.stride
+        waves = 2 * wave_numbers(axis.points) * self.channels
+        self.decoder = ComovingDecoder(
+            torch.zeros(rank, waves), axis.points, self.channels, self.micro, hidden
+        )
+        self.macro_drift = ComovingMacroDrift(
+            MacroDrift(
+                self.macro, self.scales.boundary, self.channels, 4 + self.micro - ANGLE + shared,
+                neighbourhood, drift_hidden, drift_layers,
+            ),
+            axis.coarse, offset,
+        )  # fmt: skip
+        self.micro_drift = ComovingMicroDrift(
+            self.micro, self.channels, axis.coarse, offset, shared, 2 * drift_hidden, drift_layers
+        )
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """State (…, state) → ζ (…, channel, points) and η (…, n_η)."""
@@ -118,7 +152,11 @@ class MultiscaleNetwork(nn.Module):
         context: Tensor | None = None,
         parameters: Tensor | None = None,
     ) -> Tensor:
-        """[f, g] at ``times`` (…) and states (…, state), in units of the state per unit of time."""
+        """[f, g] at ``times`` (…) and states (…, state), in units of the state per unit of time.
+
+        ``times``, ``context`` (…, width) and ``parameters`` (…, parameter), which only the known
+        physics sees, broadcast with the leading dimensions of the state.
+        """
         scaled = (state - self.state_mean) / self.state_scale
         macro, micro = self.split(scaled)
         if context is not None:
@@ -166,11 +204,12 @@ class MultiscaleNetwork(nn.Module):
         enough to be written down, no intermediate field is.
         """
         inputs = self.macro_values + (len(self.decoder.basis) if self.micro else 0)
-        if inputs * self.values > LARGEST_MATRIX:
+        moving = self.micro and isinstance(self.decoder, ComovingDecoder)
+        if moving or inputs * self.values > LARGEST_MATRIX:
             return self.experts(state).mean
         prolongation = torch.ones(1, 1, device=state.device)
         for matrix in (torch.eye(self.channels, device=state.device), *self.scales.prolongation()):
-            prolongation = torch.kron(prolongation, matrix)
+            prolongation = torch.kron(prolongation, matrix.contiguous())
         rows, offset = prolongation.T, state.new_zeros(self.values)
         macro, micro = state.split([self.macro_values, self.micro], -1)
         if self.micro:
@@ -180,7 +219,7 @@ class MultiscaleNetwork(nn.Module):
             rows = torch.cat([rows, weight * self.decoder.basis])
             offset = weight * self.decoder.offset
             macro = torch.cat([macro, self.decoder.coefficients(micro)], -1)
-        field = torch.addmm(offset, macro.flatten(0, -2), rows)
+        field = torch.addmm(offset, macro.reshape(-1, len(rows)), rows)
         return field.reshape(*state.shape[:-1], self.channels, *self.grid)
 
 
@@ -217,7 +256,12 @@ class PathEncoder(nn.Module):
         self.log_length = nn.Parameter(torch.tensor(0.7))
         self.log_nugget = nn.Parameter(torch.tensor(-4.6))
         self.log_std = nn.Parameter(torch.full((network.state_size,), -3.0))
-        if self.micro:
+        self.moving = None
+        if self.micro and isinstance(network.decoder, ComovingDecoder):
+            self.moving = ComovingEncoder(
+                basis, offset, network.grid[0], network.channels, snapshots, self.micro, hidden
+            )
+        elif self.micro:
             self.basis = nn.Parameter(basis.clone())
             self.offset = nn.Parameter(offset.clone())
             rank = len(basis)
@@ -234,7 +278,13 @@ class PathEncoder(nn.Module):
         last = field.select(-2 - axes, -1)
         mean = apply_along_axes(scales.restriction(), last).flatten(-1 - axes)
         log_std = self.log_std
-        if self.micro:
+        if self.moving is not None:
+            micro, spread = self.moving(field, scales.axes[0])
+            macro_spread, micro_spread = spread.split([network.channels, self.micro], -1)
+            points = network.macro_values // network.channels
+            spread = torch.cat([macro_spread.repeat_interleave(points, -1), micro_spread], -1)
+            mean, log_std = torch.cat([mean, micro], -1), log_std + spread
+        elif self.micro:
             basis = self.basis.unflatten(-1, (network.channels, *network.grid))
             residual = (basis - scales.smooth_adjoint(basis)).flatten(1)
             seen = (field.flatten(-1 - axes) @ residual.T - self.offset).flatten(-2)

@@ -22,7 +22,7 @@ GRID = {1: 256, 2: 64}
 WIDTH = {1: 32, 2: 20}
 MODES = {1: 32, 2: 12}
 BATCH = {1: 8, 2: 4}
-STEPS = {1: 1500, 2: 500}
+STEPS = {1: 4000, 2: 500}
 STEPS_A_RECORD = (100, 40, 20)
 LEARNING_RATE = 3e-3
 AVERAGING = 0.99
@@ -44,7 +44,7 @@ class Fno(Forecaster):
 
     Args:
         warmup: number of snapshots it is given; it reads the last.
-        steps: optimisation steps of the full training; by default 1500, in two dimensions 500.
+        steps: optimisation steps of the full training; by default 4000, in two dimensions 500.
         seed: of initial weights and batches.
     """
 

@@ -83,7 +83,8 @@ class Pod:
         found = np.stack([part @ self.modes.T for part in self._flat(values, mask)]).astype(float)
         if mask is None or mask.all():
             return found
-        prior = np.diag(max(self.noise, 1e-9) / np.maximum(self.variance, 1e-12 * self.variance[0]))
+        least = 1e-12 * self.variance[0] + np.finfo(float).tiny
+        prior = np.diag(max(self.noise, 1e-9) / np.maximum(self.variance, least))
         for index in np.argwhere(~mask.reshape(*mask.shape[:2], -1).all(-1)):
             seen = self.modes[:, mask[tuple(index)].reshape(-1)].astype(float)
             # The gaps are zero in `found`, so it already holds the sum over observed points.

@@ -80,10 +80,8 @@ class PodForecaster(Forecaster):
         pod = Pod.of(record.learned, units=2 if variable(data) == "field" else -1)
         coordinates = pod.coordinates(record.learned)
         judge = tuning.Judge.of(pod, record.held_out, self.warmup)
-        best, bound = (
-            (np.inf, np.inf),
-            np.array([DIVERGED * np.sqrt(pod.variance.sum() + pod.noise)]),
-        )
+        spread = np.sqrt(pod.variance.sum() + pod.noise) + np.finfo(float).tiny
+        best, bound = (np.inf, np.inf), np.array([DIVERGED * spread])
         for choice, model in self._candidates(coordinates, None):
             model["bound"] = bound
             forecast = self._advance(choice, model, judge.history, judge.leads)
