@@ -26,7 +26,7 @@ def main(steps: int = 400) -> list[tuple[float, float]]:
             loss=pyro.infer.TraceMeanField_ELBO(),
         )
         trained.append(svi)
-    losses = [[svi.step(windows.draw(8)) for svi in trained] for _ in range(steps)]
+    losses = [[svi.step(windows.draw(16)) for svi in trained] for _ in range(steps)]
     return [(first, last) for first, last in zip(losses[0], losses[-1], strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary name beside ``path``, renamed to it at the end, deleted if anything fails.
+
+    It may become a file or a folder.
 
     The suffix is kept, since writers choose the format by it.
 
@@ -23,11 +26,22 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    aside = path.with_name(f".{path.stem}.old{path.suffix}")
     try:
         yield temporary
+        if path.is_dir():  # a folder, such as a Zarr store, cannot be renamed over
+            path.replace(aside)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

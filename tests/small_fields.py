@@ -101,6 +101,7 @@ def tiny_configuration(**training: Any) -> tuple[ModelConfig, TrainingConfig]:
     usual: dict[str, Any] = {
         "steps": 20, "window_length": 6, "stride": 3, "windows": 4, "ramp_steps": 5,
         "validate_every": 10, "checkpoint_every": 10, "log_every": 5, "validation_members": 2,
+        "calibrate": False,
     }  # fmt: skip
     return ModelConfig(macro=10, micro=2, hidden=16, drift_hidden=8, basis=6), TrainingConfig(
         **(usual | training)

@@ -4,8 +4,8 @@ import pyro
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import SVI, TraceMeanField_ELBO
 from pyro.distributions import Normal
+from pyro.infer import SVI, TraceMeanField_ELBO
 from torch.distributions import kl_divergence
 
 from pyro_msm.config import TrainingConfig

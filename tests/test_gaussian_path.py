@@ -1,5 +1,7 @@
 """Kernel interpolation and the Gaussian path: derivatives, marginals, connected paths."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -91,9 +93,7 @@ def test_marginal_rates_are_derivatives_by_time():
     later, earlier = ours.marginals(times + step), ours.marginals(times - step)
     now = ours.marginals(times)
     torch.testing.assert_close(now.mean_rate, (later.mean - earlier.mean) / (2 * step))
-    torch.testing.assert_close(
-        now.log_var_rate, (later.var.log() - earlier.var.log()) / (2 * step)
-    )
+    torch.testing.assert_close(now.log_var_rate, (later.var.log() - earlier.var.log()) / (2 * step))
 
 
 def test_samples_and_density_are_those_of_independent_marginals():
@@ -137,7 +137,7 @@ def exact_correlations(ours, dispersion):
     """Correlation between neighbouring nodes: d cov/dt = −B cov, by fine midpoint quadrature."""
     times = ours.times
     found = []
-    for begin, end in zip(times[:-1], times[1:], strict=True):
+    for begin, end in itertools.pairwise(times):
         middles = begin + (end - begin) * (torch.arange(400, dtype=torch.float64) + 0.5) / 400
         at = ours.marginals(middles)
         pull = 0.5 * (dispersion**2 / at.var - at.log_var_rate)

@@ -55,7 +55,7 @@ def test_time_dependent_drift_sees_absolute_time():
     integrator = Integrator(lambda t, z: torch.full_like(z, np.cos(t)), STILL, 0.05)
     times = 3.0 + np.linspace(0, 2, 11)
     _, path = integrator.run(begin([np.sin(3.0)], time=3.0), times)
-    np.testing.assert_allclose(path[:, 0, 0, 0], np.sin(times), atol=2e-5)
+    np.testing.assert_allclose(path[:, 0, 0, 0], np.sin(times), atol=1e-4)
 
 
 def noisy(every):
@@ -66,7 +66,11 @@ def noisy(every):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("times", [np.arange(1, 601) * 0.02, np.sort(np.random.default_rng(0).uniform(0, 12, 300))], ids=["grid", "any"])
+@pytest.mark.parametrize(
+    "times",
+    [np.arange(1, 601) * 0.02, np.sort(np.random.default_rng(0).uniform(0, 12, 300))],
+    ids=["grid", "any"],
+)
 def test_results_do_not_depend_on_how_the_times_are_cut(every, times):
     integrator, first = noisy(every), begin([0.5, 0.2], 3, 2, root=7)
     _, whole = integrator.run(first, times)

@@ -26,9 +26,8 @@ def posterior(nodes=17, batch=()):
     times = torch.linspace(0, 1, nodes, dtype=torch.float64)
     mean = CENTRE + (FIRST_MEAN - CENTRE) * torch.exp(-KAPPA * times)
     var = REST_VAR + (FIRST_VAR - REST_VAR) * torch.exp(-2 * KAPPA * times)
-    return GaussianPath(
-        times, mean[:, None].expand(*batch, -1, -1), var.log()[:, None], doubled(0.4), doubled(1e-11)
-    )
+    mean, log_var = mean[:, None].expand(*batch, -1, -1), var.log()[:, None]
+    return GaussianPath(times, mean, log_var, doubled(0.4), doubled(1e-11))
 
 
 def prior(times, drift=None, batch=(), **options):

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import signal
 
 import numpy as np
 import pyro
@@ -49,7 +50,7 @@ class Validation:
         return next(self.errors)
 
 
-# --- resumption --------------------------------------------------------------------------------------
+# --- resumption ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("validated", [False, True])
@@ -124,7 +125,7 @@ def test_loss_falls():
     assert losses[-1] < losses[0]
 
 
-# --- guard and interruption --------------------------------------------------------------------------
+# --- guard and interruption ----------------------------------------------------------------------
 
 
 class Failing:
@@ -184,28 +185,50 @@ def test_a_step_with_infinite_gradient_changes_nothing():
 def test_training_that_cannot_recover_says_what_to_do(tmp_path):
     made = trainer(tmp_path)
     made.loss = Failing(made, set(range(5, 100)))
-    with (
-        pytest.raises(TrainingDiverged, match=r"9 times, last at step \d+.*learning_rate.*std_floor"),
-    ):  # fmt: skip
+    told = r"9 times, last at step \d+.*learning_rate.*std_floor"
+    with pytest.raises(TrainingDiverged, match=told):
         made.run()
     tensors, header = load_checkpoint(tmp_path / "last.safetensors", "training")
     assert header["counters"]["step"] == 3
     assert all(torch.isfinite(t).all() for t in tensors.values())
 
 
+class Pressing(Failing):
+    """Presses Ctrl-C in the middle of a step."""
+
+    def __init__(self, made, step, times=1):
+        super().__init__(made, {step})
+        self.times = times
+
+    def __call__(self, batch):
+        self.count += 1
+        loss = self.inner(batch)
+        if self.count in self.calls:
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+        return loss
+
+
+def test_a_second_interruption_does_not_wait(tmp_path):
+    made = trainer(tmp_path)
+    made.loss = Pressing(made, 8, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    _, header = load_checkpoint(tmp_path / "last.safetensors", "training")
+    assert (made.state.step, header["counters"]["step"]) == (7, 6)
+
+
 def test_interruption_saves_and_is_passed_on(tmp_path):
+    """In the middle of a step: the step is done first, and the resumption is exact."""
     whole = trainer()
     whole.run()
 
     made = trainer(tmp_path)
-
-    def interrupt(step, steps, note):
-        if step == 8:
-            raise KeyboardInterrupt
-
-    made.progress = interrupt
+    made.loss = Pressing(made, 8)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         made.run()
+    assert signal.getsignal(signal.SIGINT) is handler
     _, header = load_checkpoint(tmp_path / "last.safetensors", "training")
     assert header["counters"]["step"] == 8
     resumed = trainer(tmp_path)
@@ -221,7 +244,7 @@ def test_a_budget_stops_training(caplog):
     assert "budget of 0.05s is spent" in caplog.text
 
 
-# --- the choice of weights ---------------------------------------------------------------------------
+# --- the choice of weights -----------------------------------------------------------------------
 
 
 def test_the_average_with_the_best_validation_is_kept(tmp_path):
@@ -280,7 +303,7 @@ def test_scales_move_faster_and_do_not_decay():
     assert [g["weight_decay"] for g in state.optimizer.param_groups] == [0.1, 0.0]
 
 
-# --- checkpoints -------------------------------------------------------------------------------------
+# --- checkpoints ---------------------------------------------------------------------------------
 
 
 def test_nothing_to_resume_from(tmp_path):

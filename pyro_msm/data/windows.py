@@ -89,8 +89,8 @@ class Windows:
     """
 
     data: xr.Dataset
-    length: int = 16
-    stride: int = 8
+    length: int = 8
+    stride: int = 16
     snapshots: int = 1
     device: torch.device | str = "cpu"
     _field: Tensor = field(init=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -70,7 +71,8 @@ class GaussianPath(TorchDistribution):
     of weights for all windows and components) gives m(t), log s(t) and their exact derivatives
     anywhere in the window. Behind the marginals stands the linear SDE
 
-    .. math:: dz = [\dot m - B (z - m)]\,dt + \ell\,d\beta, \qquad B = \tfrac12(\ell^2/s - d\ln s/dt),
+    .. math::
+        dz = [\dot m - B (z - m)]\,dt + \ell\,d\beta, \qquad B = \tfrac12(\ell^2/s - d\ln s/dt),
 
     which has them for every dispersion ℓ; ℓ is the prior's (Course & Nair, *Amortized
     reparametrization*, NeurIPS 2023). ``kl_divergence`` with an ``SDEPath`` uses it.
@@ -85,7 +87,8 @@ class GaussianPath(TorchDistribution):
         node_mean: (batch…, N, state).
         node_log_var: (batch…, N, state).
         length_scale: scalar, in units of time.
-        nugget: scalar, the interpolation's relative noise variance: above 0 it smooths the encodings.
+        nugget: scalar, the interpolation's relative noise variance: above 0 it smooths the
+            encodings.
 
     Example:
         >>> import torch
@@ -142,16 +145,19 @@ class GaussianPath(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
+        """m at the nodes, (batch…, N, state)."""
         return self._at_nodes.mean
 
     @property
     def variance(self) -> Tensor:
+        """s at the nodes, (batch…, N, state)."""
         return self._at_nodes.var
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Independent draws of the marginals at the nodes, (sample…, batch…, N, state)."""
         mean, var = self._at_nodes[:2]
         noise = torch.randn(
-            self._extended_shape(sample_shape), dtype=mean.dtype, device=mean.device
+            self._extended_shape(torch.Size(sample_shape)), dtype=mean.dtype, device=mean.device
         )
         return mean + var.sqrt() * noise
 
@@ -163,7 +169,10 @@ class GaussianPath(TorchDistribution):
         return torch.distributions.Normal(mean, var.sqrt()).log_prob(value).sum((-2, -1))
 
     def rsample_joint(
-        self, dispersion: Tensor, sample_shape: torch.Size = torch.Size(), substeps: int = 16  # noqa: B008
+        self,
+        dispersion: Tensor,
+        sample_shape: Sequence[int] = (),
+        substeps: int = 16,
     ) -> Tensor:
         r"""Connected paths at the nodes, drawn from the linear SDE behind the marginals.
 
@@ -179,18 +188,14 @@ class GaussianPath(TorchDistribution):
             (sample…, batch…, N, state).
         """
         mean, var = self._at_nodes[:2]
-        fine = torch.cat(
-            [
-                torch.linspace(float(a), float(b), substeps + 1, dtype=mean.dtype, device=mean.device)
-                for a, b in zip(self.times[:-1], self.times[1:], strict=True)
-            ]
-        )
+        share = torch.linspace(0, 1, substeps + 1, dtype=mean.dtype, device=mean.device)
+        fine = (self.times[:-1, None] + self.times.diff()[:, None] * share).flatten()
         rate = (dispersion.square() / self.marginals(fine).var).unflatten(-2, (-1, substeps + 1))
         spacing = (self.times.diff() / substeps)[:, None]
         integral = spacing * (rate.sum(-2) - 0.5 * (rate[..., 0, :] + rate[..., -1, :]))
         correlation = torch.exp(-0.5 * integral)
         noise = torch.randn(
-            self._extended_shape(sample_shape), dtype=mean.dtype, device=mean.device
+            self._extended_shape(torch.Size(sample_shape)), dtype=mean.dtype, device=mean.device
         )
         # Standardised, the path is an autoregression with unit marginals.
         scores = [noise[..., 0, :]]
@@ -200,6 +205,7 @@ class GaussianPath(TorchDistribution):
         return mean + var.sqrt() * torch.stack(scores, -2)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> GaussianPath:
+        """The same path for every element of a larger batch."""
         new = self._get_checked_instance(GaussianPath, _instance)
         shape = torch.Size(batch_shape) + self.event_shape
         new.times, new.length_scale, new.nugget = self.times, self.length_scale, self.nugget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,8 @@ from torch.distributions import constraints
 class ProductOfExperts(TorchDistribution):
     r"""Normalised product of two diagonal Gaussian experts over a field.
 
-    .. math:: p(y) = Z^{-1}\, N(y \mid D_\zeta, \Sigma_\zeta)\, N(y - D_\zeta \mid D_\eta, \Sigma_\eta)
+    .. math::
+        p(y) = Z^{-1}\, N(y \mid D_\zeta, \Sigma_\zeta)\, N(y - D_\zeta \mid D_\eta, \Sigma_\eta)
 
     The macroscale expert says that the field is near the prolonged macroscale state, the microscale
     expert that what is left is near the decoded microscale state. With
@@ -30,12 +32,13 @@ class ProductOfExperts(TorchDistribution):
         macro_var: the diagonal of Σ_ζ, in units of the field squared.
         micro_var: the diagonal of Σ_η, in units of the field squared.
 
-    Missing observations: ``ProductOfExperts(...).mask(observed).to_event(n)``, with any finite number
-    where nothing was observed.
+    Missing observations: ``ProductOfExperts(...).mask(observed).to_event(n)``, with any finite
+    number where nothing was observed.
 
     Example:
         >>> import torch
-        >>> field = ProductOfExperts(torch.zeros(3), torch.ones(3), torch.tensor(3.0), torch.tensor(1.0))
+        >>> macro_var, micro_var = torch.tensor(3.0), torch.tensor(1.0)
+        >>> field = ProductOfExperts(torch.zeros(3), torch.ones(3), macro_var, micro_var)
         >>> field.mean
         tensor([0.7500, 0.7500, 0.7500])
         >>> field.variance
@@ -78,22 +81,27 @@ class ProductOfExperts(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
+        """D_ζ + w D_η."""
         return self._location.expand(self.batch_shape)
 
     @property
     def mode(self) -> Tensor:
+        """The mean."""
         return self.mean
 
     @property
     def variance(self) -> Tensor:
+        """P⁻¹."""
         return (1 / self._precision).expand(self.batch_shape)
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        shape = self._extended_shape(sample_shape)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Reparametrised draws, (sample…, batch…)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self._location.dtype, device=self._location.device)
         return self._location + noise * self._precision.rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
+        """Log density of each number of ``value``, exactly normalised."""
         if self._validate_args:
             self._validate_sample(value)
         constant = 0.5 * (self._precision.log() - math.log(2 * math.pi))
@@ -102,10 +110,12 @@ class ProductOfExperts(TorchDistribution):
         return density.expand(shape)
 
     def entropy(self) -> Tensor:
+        """−E ln p of each number, in nats."""
         entropy = 0.5 * (1 + math.log(2 * math.pi) - self._precision.log())
         return entropy.expand(self.batch_shape)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ProductOfExperts:
+        """The same law for every element of a larger batch."""
         new = self._get_checked_instance(ProductOfExperts, _instance)
         batch_shape = torch.Size(batch_shape)
         for name in ("macro_mean", "micro_mean", "macro_var", "micro_var"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -22,8 +22,8 @@ class SDEPath(TorchDistribution):
     Args:
         drift: f(t, z) with t (batch…, n) and z (sample…, batch…, n, state), n any number of times;
             returns the shape of z.
-        dispersion: the diagonal of L: a tensor (state,), or a function of t (batch…, n) that returns
-            (batch…, n, state). In units of the state over the square root of time.
+        dispersion: the diagonal of L: a tensor (state,), or a function of t (batch…, n) that
+            returns (batch…, n, state). In units of the state over the square root of time.
         initial: law of the state at the first time, batch shape (batch…) and event shape (state,).
         times: (N,) times from the start of the window, increasing.
         start: (batch…) absolute time of the window's start; drift and dispersion see absolute time.
@@ -63,8 +63,10 @@ class SDEPath(TorchDistribution):
     ) -> None:
         self.drift, self.initial, self.times = drift, initial, times
         self._dispersion = dispersion
-        self.start = torch.zeros((), dtype=times.dtype, device=times.device) if start is None else start
-        self.initial_weight = torch.ones_like(self.start) if initial_weight is None else initial_weight
+        self.start = times.new_zeros(()) if start is None else start
+        if initial_weight is None:
+            initial_weight = torch.ones_like(self.start)
+        self.initial_weight = initial_weight
         self.quadrature = quadrature
         batch_shape = torch.broadcast_shapes(
             initial.batch_shape, self.start.shape, self.initial_weight.shape
@@ -82,8 +84,9 @@ class SDEPath(TorchDistribution):
         """(batch…, n) absolute times of ``times`` (n,) within each window."""
         return self.start[..., None] + times
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        first = self.initial.expand(self.batch_shape).rsample(sample_shape)
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Euler–Maruyama paths, (sample…, batch…, N, state)."""
+        first = self.initial.expand(self.batch_shape).rsample(torch.Size(sample_shape))
         # In units of steps, so that the scheme's steps are the given intervals, uniform or not.
         # torchsde seeds itself from NumPy's global generator unless told; float64 times keep its
         # Brownian interval fast.
@@ -121,6 +124,7 @@ class SDEPath(TorchDistribution):
         return transitions.sum((-2, -1)) + first
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> SDEPath:
+        """The same law for every window of a larger batch."""
         new = self._get_checked_instance(SDEPath, _instance)
         batch_shape = torch.Size(batch_shape)
         for name in ("drift", "_dispersion", "times", "quadrature"):

@@ -59,9 +59,9 @@ def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calib
         total = []
         for i, step in enumerate(scored):
             members = forecaster.decode(latents[step : step + 1])["field"].values[:, :, 0]
-            total.append(np.nanmean(fair_crps(members + noise[i], truth[i])))
             if not np.isfinite(members).all():
                 return np.inf
+            total.append(np.nanmean(fair_crps(members + noise[i], truth[i])))
         return float(np.mean(total))
 
     best = Calibration()

@@ -85,8 +85,8 @@ class Forecaster(ABC):
         """Yields the forecast in blocks of time, each with all members.
 
         Args:
-            initial: the last ``warmup`` snapshots (trajectory, time, …), with the ``parameters`` and
-                ``forcing`` that the data have (see ``initial_window``).
+            initial: the last ``warmup`` snapshots (trajectory, time, …), with the ``parameters``
+                and ``forcing`` that the data have (see ``initial_window``).
             times: absolute times of the forecast, increasing, none before the last snapshot.
             members: size of the ensemble.
             generator: root of the random streams (see ``root_entropy``). Every (member, trajectory)
@@ -150,7 +150,8 @@ class Forecaster(ABC):
             raise InputError(f"{folder} holds no readable forecaster: {error}") from error
         if header.get("name") != cls.name or header.get("schema") != SCHEMA_VERSION:
             raise InputError(
-                f"{folder} holds forecaster {header.get('name')!r} of schema {header.get('schema')}, "
-                f"expected {cls.name!r} of schema {SCHEMA_VERSION}: train it again with this version"
+                f"{folder} holds forecaster {header.get('name')!r} of schema "
+                f"{header.get('schema')}, expected {cls.name!r} of schema {SCHEMA_VERSION}: "
+                "train it again with this version"
             )
         return cls.restore(arrays, header["settings"])

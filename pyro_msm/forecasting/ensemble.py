@@ -1,4 +1,4 @@
-"""Posterior-predictive ensembles: from forecasters to a DataTree in ArviZ's schema, and its file."""
+"""Posterior-predictive ensembles: from forecasters to a DataTree in ArviZ's schema and its file."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def write_ensemble(tree: xr.DataTree, path: Path | str) -> None:
     path = Path(path)
     with replacing(path) as temporary:
         if path.suffix == ".zarr":
-            tree.to_zarr(temporary, mode="w")
+            tree.to_zarr(temporary, mode="w", zarr_format=2, consolidated=True)
         else:
             tree.to_netcdf(temporary, engine="netcdf4")
 

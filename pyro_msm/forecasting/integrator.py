@@ -47,6 +47,12 @@ class PathState:
         """The state now."""
         return self.recent[1]
 
+    def without(self, lost: Tensor) -> PathState:
+        """NaN in the paths that are ``lost`` (member, trajectory): they never come back."""
+        gone = torch.where(lost, torch.nan, 0.0)[..., None]
+        before, now = self.recent
+        return replace(self, recent=(before + gone, now + gone), node=self.node + gone)
+
 
 @dataclass(frozen=True)
 class Integrator:

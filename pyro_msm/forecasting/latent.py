@@ -55,6 +55,7 @@ class LatentForecaster(Forecaster):
     def forecast_blocks(
         self, initial: xr.Dataset, times: np.ndarray, members: int = 1, generator: Randomness = None
     ) -> Iterator[xr.Dataset]:
+        """See ``Forecaster``: decoded as it advances, at most ``block_values`` numbers at once."""
         times = np.asarray(times, float)
         state = self.encode(initial, members, generator)
         each = members * initial.sizes["trajectory"] * self.values_per_snapshot()

@@ -96,7 +96,7 @@ class MultiscaleForecaster(LatentForecaster):
 
     # --- training --------------------------------------------------------------------------------
 
-    def fit(  # type: ignore[override]
+    def fit(
         self,
         data: xr.Dataset,
         *,
@@ -148,9 +148,7 @@ class MultiscaleForecaster(LatentForecaster):
         if macro is not None:
             check_macro(macro, train["field"].shape[3:], data.attrs["boundary"])
         if self.model_settings.frame == "comoving":
-            check_frame(
-                train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro
-            )
+            check_frame(train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro)
         check_length(train, self.training.window_length, self.warmup)
 
     def build(self, data: xr.Dataset, seed: int = 0) -> None:
@@ -243,20 +241,25 @@ class MultiscaleForecaster(LatentForecaster):
     def _mean_field(self, latents: np.ndarray) -> np.ndarray:
         """Ensemble mean of the decoded field, (trajectory, time, channel, *grid)."""
         with torch.inference_mode():
-            parts = [
-                self.model.network.mean_field(self._tensor(part)).mean(0)
-                for part in latents
-            ]
+            parts = [self.model.network.mean_field(self._tensor(part)).mean(0) for part in latents]
             return torch.stack(parts, 1).cpu().numpy()
 
     # --- forecasting -----------------------------------------------------------------------------
 
     def values_per_snapshot(self) -> int:
+        """Numbers in one decoded snapshot."""
         return self.model.network.values
 
     def encode(
         self, window: xr.Dataset, members: int = 1, generator: Randomness = None
     ) -> LatentState:
+        """Members drawn from the encoder's posterior after the last of ``warmup`` snapshots.
+
+        Raises:
+            InputError: another grid, too few snapshots, or no parameters or forcing where the
+                model was trained with them.
+        """
+        self._check_drivers(window)
         field = self._tensor(self._snapshots(window))
         with torch.inference_mode():
             mean, log_var = self.guide.encode(field)
@@ -277,10 +280,17 @@ class MultiscaleForecaster(LatentForecaster):
     def advance(
         self, state: LatentState, times: np.ndarray, generator: Randomness = None
     ) -> tuple[LatentState, np.ndarray]:
-        path = state.path
+        """Integrates along ``times``; NaN from where a path has left the model's world.
+
+        Raises:
+            InputError: times that decrease or lie before the state.
+        """
+        path, times = state.path, np.asarray(times, float)
+        self._check_times(times, path)
         if generator is not None:
-            shape = (range(n) for n in path.latent.shape[:2])
-            path = replace(path, streams=Streams(root_entropy(generator), *shape))
+            members, trajectories = (range(n) for n in path.latent.shape[:2])
+            streams = Streams(root_entropy(generator), members, trajectories)
+            path = replace(path, streams=streams)
         with torch.inference_mode(), one_thread():
             integrator = Integrator(
                 lambda time, latent: self._drift(time, latent, state),
@@ -288,7 +298,35 @@ class MultiscaleForecaster(LatentForecaster):
                 self.rollout_step, self.rollout_every,
             )  # fmt: skip
             path, latents = integrator.run(path, times)
-        return replace(state, path=path), self._within_reach(latents)
+            latents = self._within_reach(latents)
+            lost = torch.as_tensor(np.isnan(latents[-1]).any(-1), device=self.device)
+            path = path.without(lost)
+        return replace(state, path=path), latents
+
+    def _check_times(self, times: np.ndarray, path: PathState) -> None:
+        now = path.origin + (path.index - 1) * self.rollout_step if path.index else path.origin
+        if not len(times) or (np.diff(times) < 0).any():
+            raise InputError("the times of a forecast must be increasing, and at least one")
+        if times[0] < now - 1e-4 * self.rollout_step:
+            raise InputError(
+                f"t = {times[0]:g} was asked for, which is before the state at t = {now:g}: "
+                "a forecast goes forward only"
+            )
+
+    def _check_drivers(self, window: xr.Dataset) -> None:
+        for name in ("parameters", "forcing"):
+            wanted = self.model.settings[name]
+            found = window[name].shape[-1] if name in window else 0
+            if wanted and not found:
+                raise InputError(
+                    f"the initial data have no variable {name}, which the model was trained with: "
+                    f"add it, with {wanted} component(s)"
+                )
+            if wanted and found != wanted:
+                raise InputError(
+                    f"{name} of the initial data has {found} component(s), the model was trained "
+                    f"with {wanted}"
+                )
 
     def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
         noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
@@ -324,6 +362,7 @@ class MultiscaleForecaster(LatentForecaster):
         return replace(state, path=PathState.start(time, latent, streams))
 
     def decode(self, latents: np.ndarray) -> xr.Dataset:
+        """``field``, ``macro``, ``micro`` and ``observation_std`` of (time, member, …) latents."""
         with torch.inference_mode():
             states = self._tensor(np.moveaxis(latents, 0, 2))
             field = self.model.network.mean_field(states).cpu().numpy()
@@ -365,7 +404,7 @@ class MultiscaleForecaster(LatentForecaster):
         return found
 
     def encoded(self, data: xr.Dataset) -> np.ndarray:
-        """Posterior mean of the state at each snapshot from the warm-up on, (trajectory, time, latent)."""
+        """Posterior mean at each snapshot from the warm-up on, (trajectory, time, latent)."""
         values = self._snapshots(data, whole=True)
         count = values.shape[1] - self.warmup + 1
         means = []
@@ -394,12 +433,14 @@ class MultiscaleForecaster(LatentForecaster):
         return self
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Weights of model and guide, and what rebuilds them."""
         tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"guide.{n}": t for n, t in self.guide.state_dict().items()}
         return {n: t.detach().cpu().numpy() for n, t in tensors.items()}, self._header()
 
     @classmethod
     def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
+        """The reverse of ``state``."""
         forecaster = cls._empty(settings)
         pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
         pair.load_state_dict({n: torch.tensor(a) for n, a in arrays.items()})
@@ -424,6 +465,11 @@ class MultiscaleForecaster(LatentForecaster):
 
     @classmethod
     def _empty(cls, header: dict[str, Any]) -> Self:
+        if header["known_drift"]:
+            raise InputError(
+                "the model was trained with a known_drift, a function that no file can hold: "
+                "rebuild the model with it in Python and use inference.restore_into"
+            )
         forecaster = cls(ModelConfig(snapshots=header["model"]["snapshots"]))
         forecaster.model = MultiscaleSDE(**header["model"])
         forecaster.guide = AmortizedPathGuide(forecaster.model)
@@ -436,6 +482,7 @@ class MultiscaleForecaster(LatentForecaster):
     def _header(self) -> dict[str, Any]:
         return {
             "model": self.model.settings,
+            "known_drift": self.model.network.known_drift is not None,
             "rollout_step": self.rollout_step,
             "rollout_every": self.rollout_every,
             "calibration": vars(self.calibration),
@@ -478,11 +525,13 @@ class MultiscaleForecaster(LatentForecaster):
             raise InputError(
                 f"the initial file has {values.shape[1]} snapshot(s), the model needs {self.warmup}"
             )
+        if "mask" in window:
+            values = np.where(window["mask"].values.astype(bool), values, 0)
         return np.nan_to_num(values if whole else values[:, -self.warmup :])
 
 
 def chosen_macro(data: xr.Dataset) -> list[int]:
-    """Coarse sizes for data of unknown origin: near 20 points an axis in 1-D, 8 in 2-D; said aloud."""
+    """Coarse sizes for unknown data: near 20 points an axis in 1-D, 8 in 2-D; said aloud."""
     space = datasets.space_axes(data)
     wanted = 20 if len(space) == 1 else 8
     sizes = [
@@ -528,7 +577,7 @@ def fit(
     Args:
         model: from ``MultiscaleSDE.for_data``.
         guide: its guide.
-        data: a validated dataset with a ``train`` split; a ``validation`` split chooses the weights.
+        data: a validated dataset with a ``train`` split; ``validation`` chooses the weights.
         seed: root of all draws of the training.
         device: "auto", "cpu" or "cuda".
         folder: where checkpoints are kept; None keeps none.

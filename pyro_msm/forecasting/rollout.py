@@ -48,27 +48,27 @@ def rollout(
         InputError: no members, or the first split is missing.
     """
     given = list(chains) if isinstance(chains, Sequence) else [chains]
-    chains = [one.forecaster if isinstance(one, Fit) else one for one in given]
+    forecasters = [one.forecaster if isinstance(one, Fit) else one for one in given]
     if members < 1:
         raise InputError(f"an ensemble needs at least 1 member, not {members}")
     chosen, labels = _trajectories(data, splits)
-    warmup = chains[0].warmup
+    warmup = forecasters[0].warmup
     count = chosen.sizes["time"] - warmup + 1
     stored = stored_times(count, times)
     root = root_entropy(generator)
     began = time.perf_counter()
     drawn = []
     with progress_bar("rolling out", enabled=progress) as update:
-        for index, forecaster in enumerate(chains):
-            update(index, len(chains))
+        for index, forecaster in enumerate(forecasters):
+            update(index, len(forecasters))
             drawn.append(chain_of(forecaster, chosen, members, root + index, stored))
-        update(len(chains), len(chains))
+        update(len(forecasters), len(forecasters))
     seconds = time.perf_counter() - began
     encoded = {}
-    if isinstance(chains[0], MultiscaleForecaster):
-        means = chains[0].encoded(chosen)
-        encoded = chains[0].parts(means)
-    attrs = {"seconds_rollout": seconds, "members": members, "model": chains[0].name}
+    if isinstance(forecasters[0], MultiscaleForecaster):
+        means = forecasters[0].encoded(chosen)
+        encoded = forecasters[0].parts(means)
+    attrs = {"seconds_rollout": seconds, "members": members, "model": forecasters[0].name}
     return assemble(drawn, chosen, labels, warmup, stored, encoded, attrs)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pyro
 from pyro import poutine
 from pyro.nn import PyroModule
@@ -11,6 +13,9 @@ from pyro_msm.data.windows import WindowBatch
 from pyro_msm.distributions import GaussianPath
 from pyro_msm.models.multiscale import MultiscaleSDE, announced
 from pyro_msm.nn.multiscale import PathEncoder
+
+#: Two guides of one model keep their parameters apart in Pyro's global store.
+_instances = itertools.count()
 
 
 class AmortizedPathGuide(PyroModule):

@@ -28,7 +28,7 @@ class TrainingState:
         scales = [p for n, p in named if n.rpartition(".")[2].startswith(LOGARITHMIC)]
         weights = [p for n, p in named if not n.rpartition(".")[2].startswith(LOGARITHMIC)]
         self.names = [n for n, p in named]
-        self.parameters = [p for n, p in named]
+        self.parameters: list[Tensor] = [p for n, p in named]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": weights, "factor": 1.0, "weight_decay": settings.weight_decay},

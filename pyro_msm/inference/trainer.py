@@ -22,6 +22,7 @@ from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError, TrainingDiverged
 from pyro_msm.inference.checkpoint import load_checkpoint, save_checkpoint
 from pyro_msm.inference.elbo import PathELBO
+from pyro_msm.inference.interruption import Interruption
 from pyro_msm.inference.state import TrainingState
 
 logger = logging.getLogger("pyro_msm")
@@ -37,8 +38,8 @@ class Trainer:
 
         −[(n_obs / n_batch) Σ ln p(y|z) − w (T / T_batch) KL(path)] / (n_obs · values),
 
-    with w = ``path_weight``, grown linearly over ``ramp_steps``; the KL at the first time belongs to
-    KL(path) for windows that start a trajectory. w = 1 is the bound itself.
+    with w = ``path_weight``, grown linearly over ``ramp_steps``; the KL at the first time belongs
+    to KL(path) for windows that start a trajectory. w = 1 is the bound itself.
 
     Weights are averaged over steps (``ema``). ``validate`` scores the average, and the best average
     is kept. A step whose loss or gradient is not finite takes training back to the last checkpoint
@@ -93,7 +94,8 @@ class Trainer:
         Raises:
             InputError: ``resume`` without a readable checkpoint of this model.
             TrainingDiverged: the guard gave up; the last good state is in the checkpoint.
-            KeyboardInterrupt: passed on after a checkpoint has been written.
+            KeyboardInterrupt: passed on when the step is done and a checkpoint has been written; at
+                once, without one, at the second Ctrl-C.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with (
@@ -109,21 +111,24 @@ class Trainer:
             if resume:
                 self._resume()
             self._keep()
-            try:
-                self._loop()
-            except KeyboardInterrupt:
-                self._save()
-                raise
+            with Interruption() as interruption:
+                try:
+                    self._loop(interruption)
+                except KeyboardInterrupt:
+                    if not interruption.twice:
+                        self._save()
+                    raise
             self._finish()
 
     def _small(self) -> bool:
         """Whether a batch is too small for several threads to pay."""
         return self.windows.values * self.settings.windows * self.settings.window_length < 1_000_000
 
-    def _loop(self) -> None:
+    def _loop(self, interruption: Interruption) -> None:
         state, settings = self.state, self.settings
         began, before = time.perf_counter(), state.seconds
         while state.step < settings.steps:
+            interruption.check()
             loss = self.loss(self.batch())
             if not state.update(loss):
                 self._recover()
@@ -145,7 +150,7 @@ class Trainer:
         """The next minibatch, with the weights of the terms of the loss."""
         settings = self.settings
         batch = self.windows.draw(settings.windows, self.draws)
-        grown = min(1.0, (self.state.step + 1) / settings.ramp_steps) if settings.ramp_steps else 1.0
+        grown = min(1.0, (self.state.step + 1) / max(1, settings.ramp_steps))
         return replace(
             batch,
             likelihood_scale=batch.likelihood_scale / self._numbers,
@@ -234,7 +239,7 @@ class Trainer:
 
     def _resume(self) -> None:
         if self.folder is None:
-            raise InputError("nothing to resume from: training without a folder keeps no checkpoint")
+            raise InputError("nothing to resume: training without a folder keeps no checkpoint")
         path = self.folder / "last.safetensors"
         tensors, header = load_checkpoint(path, "training")
         try:

@@ -92,7 +92,7 @@ def measure(
             inner = micro - ANGLE if frame == "comoving" else micro
             fine = see(sample.now - scales.smooth(sample.now), sample.now)
             basis = principal_basis(fine, largest_rank, inner)
-            if len(basis.rows) < micro:
+            if len(basis.rows) < inner:
                 raise InputError(
                     f"model.micro = {micro} is more than the {len(basis.rows)} modes of "
                     f"{len(fine)} training snapshots of {fine.shape[1]} numbers: lower it"
@@ -122,7 +122,7 @@ def measure(
 
 
 class Sample(NamedTuple):
-    """Snapshots (m, channel, *grid) spread over a split, those one lag later, and the first ones."""
+    """Snapshots (m, channel, *grid) spread over a split, those a lag later, and the first ones."""
 
     now: Tensor
     later: Tensor
@@ -131,7 +131,7 @@ class Sample(NamedTuple):
 
 
 class StateScales(NamedTuple):
-    """Part of the state in the sample: (m, part) now, (trajectory, part) first, (part,) the rest."""
+    """Part of the state in the sample: (m, part) now, (trajectory, part) first, else (part,)."""
 
     now: Tensor
     first: Tensor

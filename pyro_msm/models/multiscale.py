@@ -41,8 +41,10 @@ class MultiscaleSDE(PyroModule):
 
     .. math::
         z(t_0) &\sim N(\mu_0, \mathrm{diag}\,\sigma_0^2) \\
-        dz &= [f_\theta(\zeta, \varphi(\eta)),\; g_\theta(\eta, \psi(\zeta))]\,dt + L_\theta\,d\beta \\
-        y_i &\sim \mathrm{ProductOfExperts}(D_\zeta(\zeta(t_i)), D_\eta(\eta(t_i)), \Sigma_\zeta, \Sigma_\eta)
+        dz &= [f_\theta(\zeta, \varphi(\eta)),\; g_\theta(\eta, \psi(\zeta))]\,dt
+              + L_\theta\,d\beta \\
+        y_i &\sim \mathrm{ProductOfExperts}(
+              D_\zeta(\zeta(t_i)), D_\eta(\eta(t_i)), \Sigma_\zeta, \Sigma_\eta)
 
     with the sample sites ``state`` (N, state) and ``field`` (N, channel, *grid) in the plate
     ``windows``. ``micro=0`` is the macro-only (closure) model. ``docs/multiscale.md`` maps symbols
@@ -56,8 +58,8 @@ class MultiscaleSDE(PyroModule):
         micro: n_η.
         rank: modes of the basis that the microscale decoder writes in.
         hidden: width of the microscale encoder's and decoder's perceptrons.
-        drift_hidden: width of the macroscale drift's hidden layers; the microscale drift's are twice
-            as wide.
+        drift_hidden: width of the macroscale drift's hidden layers; the microscale drift's are
+            twice as wide.
         drift_layers: their number.
         neighbourhood: coarse points along an axis that the macroscale drift sees, odd.
         view: width of ψ(ζ), see ``MicroDrift``.
@@ -65,9 +67,9 @@ class MultiscaleSDE(PyroModule):
         forcing: number of forcing components f(t).
         time_input: whether the drifts see the time. Off by default: it lets a model memorise a
             timetable instead of learning dynamics.
-        frame: "fixed", or "comoving" on one periodic axis: the parts that are tied to places see the
-            field in a frame that moves with it (see ``nn.comoving``), which makes the whole model
-            translation equivariant; two components of η are the frame's angle.
+        frame: "fixed", or "comoving" on one periodic axis: the parts that are tied to places see
+            the field in a frame that moves with it (see ``nn.comoving``), which makes the whole
+            model translation equivariant; two components of η are the frame's angle.
         snapshots: consecutive snapshots that the encoder sees at once.
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
@@ -91,7 +93,7 @@ class MultiscaleSDE(PyroModule):
         micro: int = 5,
         rank: int = 32,
         hidden: int = 128,
-        drift_hidden: int = 64,
+        drift_hidden: int = 128,
         drift_layers: int = 2,
         neighbourhood: int = 5,
         view: int = 64,

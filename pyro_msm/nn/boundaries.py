@@ -12,8 +12,8 @@ def padded_index(points: int, reach: int, boundary: str) -> Tensor:
     Args:
         points: number of grid points.
         reach: how far to go on at either end; any size.
-        boundary: "periodic" wraps around, "wall" mirrors at the edge of the last cell, "open" repeats
-            the last value.
+        boundary: "periodic" wraps around, "wall" mirrors at the edge of the last cell, "open"
+            repeats the last value.
 
     Returns:
         (points + 2·reach,) integers in [0, points).

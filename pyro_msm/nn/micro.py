@@ -23,6 +23,7 @@ class ResidualMap(nn.Module):
         self.network = mlp(inputs, outputs, hidden, scale=0.1)
 
     def forward(self, value: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
         result: Tensor = value @ self.linear.T + self.network(value)
         return result
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 
-def mlp(inputs: int, outputs: int, hidden: int, layers: int = 2, scale: float = 1.0) -> nn.Sequential:
+def mlp(
+    inputs: int, outputs: int, hidden: int, layers: int = 2, scale: float = 1.0
+) -> nn.Sequential:
     """A SiLU perceptron with ``layers`` hidden layers of ``hidden`` units.
 
     Args:
@@ -13,7 +15,7 @@ def mlp(inputs: int, outputs: int, hidden: int, layers: int = 2, scale: float = 
         outputs: width of the output.
         hidden: width of the hidden layers.
         layers: number of hidden layers, at least 1.
-        scale: factor on the initial weights of the last layer; a small one starts the network near 0.
+        scale: factor on the initial weights of the last layer; a small one starts near 0.
     """
     parts: list[nn.Module] = []
     width = inputs

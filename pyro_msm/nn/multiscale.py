@@ -35,6 +35,9 @@ class MultiscaleNetwork(nn.Module):
     pace, measured on data and kept as buffers, bring every network's inputs and outputs to order 1.
     """
 
+    decoder: MicroDecoder | ComovingDecoder
+    macro_drift: MacroDrift | ComovingMacroDrift
+    micro_drift: MicroDrift | ComovingMicroDrift
     state_mean: Tensor
     state_scale: Tensor
     state_rate: Tensor
@@ -277,7 +280,7 @@ class PathEncoder(nn.Module):
         scales = network.scales
         last = field.select(-2 - axes, -1)
         mean = apply_along_axes(scales.restriction(), last).flatten(-1 - axes)
-        log_std = self.log_std
+        log_std: Tensor = self.log_std
         if self.moving is not None:
             micro, spread = self.moving(field, scales.axes[0])
             macro_spread, micro_spread = spread.split([network.channels, self.micro], -1)
@@ -293,4 +296,3 @@ class PathEncoder(nn.Module):
         std = self.std_floor + log_std.exp()
         log_var = 2 * (std.log() + network.state_scale.log())
         return mean, log_var.expand(mean.shape)
-

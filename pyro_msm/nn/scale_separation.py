@@ -14,8 +14,8 @@ class AxisKernel(nn.Module):
     """The scale-separation kernel along one axis of the grid.
 
     A coarse cell is ``stride`` grid points wide and its value stands at one of them
-    (``coarse_index``). The taps start as a Gaussian of standard deviation ``stride`` points, cut off
-    at three of them, and are normalised to sum to one wherever they are used.
+    (``coarse_index``). The taps start as a Gaussian of standard deviation ``stride`` points, cut
+    off at three of them, and are normalised to sum to one wherever they are used.
 
     Args:
         points: n, number of grid points.
@@ -25,6 +25,8 @@ class AxisKernel(nn.Module):
     """
 
     coarse_index: Tensor
+    _padded: Tensor
+    _cells: Tensor
 
     def __init__(self, points: int, coarse: int, boundary: str) -> None:
         super().__init__()
@@ -95,10 +97,12 @@ class ScaleSeparation(nn.Module):
         boundary: one of "periodic", "wall", "open" for each axis.
     """
 
+    axes: Sequence[AxisKernel]
+
     def __init__(self, grid: Sequence[int], macro: Sequence[int], boundary: Sequence[str]) -> None:
         super().__init__()
         self.grid, self.macro, self.boundary = tuple(grid), tuple(macro), tuple(boundary)
-        self.axes = nn.ModuleList(
+        self.axes = nn.ModuleList(  # type: ignore[assignment]
             AxisKernel(n, m, b) for n, m, b in zip(grid, macro, boundary, strict=True)
         )
 
