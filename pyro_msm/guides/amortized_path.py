@@ -33,7 +33,7 @@ class AmortizedPathGuide(PyroModule):
 
     def __init__(self, model: MultiscaleSDE) -> None:
         with pyro.settings.context(module_local_params=True):
-            super().__init__(name=f"{model._pyro_name}_guide")
+            super().__init__(name=f"{model._pyro_name}_guide{next(_instances)}")
         # Held outside the module tree: the model's parameters are the model's to register.
         object.__setattr__(self, "_model", model)
         self.encoder = PathEncoder(
