@@ -19,6 +19,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=6000)
     scores = main(parser.parse_args().steps)
-    print(f"error {scores['relative_error']['mean']:.4f}, noise floor "
-          f"{scores['noise_floor']['relative_error']['mean']:.4f}")
+    print(
+        f"error {scores['relative_error']['mean']:.4f}, noise floor "
+        f"{scores['noise_floor']['relative_error']['mean']:.4f}"
+    )
     print(f"the 90 % band holds {scores['coverage']['0.9']['observed']:.0%} of the truth")

@@ -116,6 +116,9 @@ class TrainingConfig(Section):
     windows: int = Field(16, ge=1, description="windows in a batch")
     window_length: int = Field(8, ge=2, description="snapshots in a window")
     stride: int = Field(16, ge=1, description="frames between two snapshots of a window")
+    points: Size | None = Field(
+        None, description="random grid points at which a step's likelihood is taken (none: all)"
+    )
     quadrature: int = Field(8, ge=1, description="random times at which the path term is taken")
     path_weight: float = Field(
         16.0, ge=0, description="tempering of the path term: 1 is the evidence lower bound"

@@ -169,3 +169,20 @@ def test_padding_goes_on_as_the_boundary_says(boundary):
     }
     assert padded[:7].tolist() == ghosts[boundary]
     assert padded[7:12].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "wall", "open"])
+def test_long_axes_smooth_by_fourier_transform_as_short_ones_by_a_matrix(
+    boundary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    field = torch.randn(3, 40)
+    matrix = ScaleSeparation((40,), (8,), (boundary,))
+    monkeypatch.setattr("pyro_msm.nn.scale_separation.LARGEST_SMOOTHER", 0)
+    fourier = ScaleSeparation((40,), (8,), (boundary,))
+    torch.testing.assert_close(
+        fourier.smooth(field), field @ matrix.axes[0].smoother().T, atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        fourier.smooth_adjoint(field), field @ matrix.axes[0].smoother(), atol=1e-5, rtol=1e-5
+    )

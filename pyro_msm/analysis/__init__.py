@@ -6,7 +6,6 @@ from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.evaluate import evaluate, write_scores
 from pyro_msm.analysis.report import report
 from pyro_msm.analysis.score_rows import table
-
 from pyro_msm.forecasting.ensemble import open_ensemble
 
 __all__ = [

@@ -37,7 +37,7 @@ def evaluate(
     ensemble: xr.DataTree,
     *,
     baselines: Mapping[str, xr.Dataset] | None = None,
-    seconds: Mapping[str, float] | None = None,
+    seconds: Mapping[str, float | None] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Scores an ensemble at all stored times after the initial snapshot.

@@ -20,8 +20,8 @@ from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plain_words import sentences
 from pyro_msm.analysis.score_rows import COLUMNS, rows
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.ensemble import open_ensemble
 from pyro_msm.files import write_text
+from pyro_msm.forecasting.ensemble import open_ensemble
 from pyro_msm.records import read_records
 
 DPI = 150

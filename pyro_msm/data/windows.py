@@ -46,6 +46,8 @@ class WindowBatch:
         parameters: (batch, parameter) or None.
         forcing: as a function of absolute time, or None.
         initial_weight: (batch,) weight of the KL divergence at the first time.
+        points: (P,) grid points, the grid flattened, where the likelihood is evaluated; None means
+            everywhere.
         likelihood_scale: observations in the data for each one in the batch.
         path_scale: time in the data for each unit of time in the batch.
     """
@@ -57,6 +59,7 @@ class WindowBatch:
     mask: Tensor | None = None
     parameters: Tensor | None = None
     forcing: Forcing | None = None
+    points: Tensor | None = None
     likelihood_scale: float = 1.0
     path_scale: float = 1.0
 
@@ -64,6 +67,10 @@ class WindowBatch:
     def observation(self) -> Tensor:
         """(batch, N, channel, *grid)."""
         return self.field[:, :, -1]
+
+    def at_points(self, values: Tensor) -> Tensor:
+        """``values`` (batch, N, channel, *grid) where the likelihood is evaluated."""
+        return values if self.points is None else values.flatten(3)[..., self.points]
 
     def __len__(self) -> int:
         return len(self.field)
@@ -136,8 +143,14 @@ class Windows:
         """How many numbers have been observed in all."""
         return self._field.numel() if self._mask is None else int(self._mask.sum())
 
-    def draw(self, batch: int, generator: torch.Generator | None = None) -> WindowBatch:
-        """``batch`` windows, each from a random trajectory and start (a CPU generator)."""
+    def draw(
+        self, batch: int, generator: torch.Generator | None = None, points: int | None = None
+    ) -> WindowBatch:
+        """``batch`` windows, each from a random trajectory and start (a CPU generator).
+
+        With ``points`` the likelihood is evaluated at so many random grid points only, the same for
+        all windows, and scaled up: an unbiased estimate at a fraction of the cost.
+        """
         trajectories, count = self._field.shape[:2]
         which = torch.randint(trajectories, (batch,), generator=generator)
         chosen = torch.randint(len(self._choices), (batch,), generator=generator)
@@ -147,10 +160,16 @@ class Windows:
         initial_weight = (start == 0) * (
             trajectories / (batch * self._first_probability * path_scale)
         )
+        share, chosen_points = 1.0, None
+        whole = self._field[0, 0, 0].numel()
+        if points is not None and points < whole:
+            chosen_points = torch.randint(whole, (points,), generator=generator)
+            chosen_points, share = chosen_points.to(self._field.device), points / whole
         return replace(
             self.cut(which, start),
             initial_weight=initial_weight.to(self._field),
-            likelihood_scale=trajectories * count / (batch * self.length),
+            points=chosen_points,
+            likelihood_scale=trajectories * count / (batch * self.length * share),
             path_scale=path_scale,
         )
 

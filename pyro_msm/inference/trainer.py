@@ -149,7 +149,7 @@ class Trainer:
     def batch(self) -> WindowBatch:
         """The next minibatch, with the weights of the terms of the loss."""
         settings = self.settings
-        batch = self.windows.draw(settings.windows, self.draws)
+        batch = self.windows.draw(settings.windows, self.draws, settings.points)
         grown = min(1.0, (self.state.step + 1) / max(1, settings.ramp_steps))
         return replace(
             batch,

@@ -187,19 +187,19 @@ class MultiscaleSDE(PyroModule):
             observed: condition on the batch's observations; otherwise draw them.
 
         Returns:
-            The field (batch, N, channel, *grid).
+            The field (batch, N, channel, *grid), or at the batch's points only.
         """
         network = announced(self, "network")
         with pyro.plate("windows", len(batch)):
             with poutine.scale(scale=batch.path_scale):
                 state = pyro.sample("state", self.path(batch, network))
-            law: TorchDistribution = network.experts(state)
+            law: TorchDistribution = network.experts(state, batch.points)
             if batch.mask is not None:
-                law = law.mask(batch.mask)
+                law = law.mask(batch.at_points(batch.mask))
             with poutine.scale(scale=batch.likelihood_scale):
                 result: Tensor = pyro.sample(
                     "field",
-                    law.to_event(2 + len(network.grid)),
-                    obs=batch.observation if observed else None,
+                    law.to_event(len(law.batch_shape) - 1),
+                    obs=batch.at_points(batch.observation) if observed else None,
                 )
         return result

@@ -1,9 +1,10 @@
 """A frame that moves with the field: microscale parts that are exactly translation equivariant.
 
-On a periodic axis a pattern may stand anywhere. The first two microscale components are the cosine and
-the sine of the pattern's angle; the others, the encoder and the decoder see the field turned back by
-that angle. This is symmetry reduction by slicing (Budanur et al., Phys. Rev. Lett. 114, 084102, 2015), with
-the angle of the field's energy in place of that of its first Fourier mode, which may vanish.
+On a periodic axis a pattern may stand anywhere. The first two microscale components are the cosine
+and the sine of the pattern's angle; the others, the encoder and the decoder see the field turned
+back by that angle. This is symmetry reduction by slicing (Budanur et al., Phys. Rev. Lett. 114,
+084102, 2015), with the angle of the field's energy in place of that of its first Fourier mode, which
+may vanish.
 """
 
 from __future__ import annotations
@@ -95,12 +96,13 @@ class ComovingDecoder(nn.Module):
         inner = micro - ANGLE
         self.coefficients = ResidualMap(torch.eye(len(basis), inner), hidden)
 
-    def forward(self, micro: Tensor) -> Tensor:
-        """(…, n_η) → (…, channel · n)."""
+    def forward(self, micro: Tensor, points: Tensor | None = None) -> Tensor:
+        """(…, n_η) → (…, channel · n), or the values at some grid points."""
         angle = torch.atan2(micro[..., 1], micro[..., 0])
         spectrum = self.offset + self.coefficients(micro[..., ANGLE:]) @ self.basis
         turned = self.fourier.turned(spectrum.unflatten(-1, (self.channels, -1)), -angle)
-        return (turned @ self.fourier.synthesis).flatten(-2)
+        waves = self.fourier.synthesis if points is None else self.fourier.synthesis[:, points]
+        return (turned @ waves).flatten(-2)
 
 
 class ComovingEncoder(nn.Module):
@@ -164,7 +166,9 @@ class ComovingMacroDrift(nn.Module):
         """ζ (…, channel, points) and [η, shared] (…, width) → dζ/dt (…, channel, points)."""
         angle = torch.atan2(context[..., 1], context[..., 0])
         place = self.position - angle[..., None]
-        harmonics = torch.stack([place.cos(), place.sin(), (2 * place).cos(), (2 * place).sin()], -1)
+        harmonics = torch.stack(
+            [place.cos(), place.sin(), (2 * place).cos(), (2 * place).sin()], -1
+        )
         inner = context[..., None, ANGLE:].expand(*place.shape, -1)
         result: Tensor = self.local(macro, torch.cat([harmonics, inner], -1))
         return result

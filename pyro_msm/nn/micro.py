@@ -36,16 +36,22 @@ class MicroDecoder(nn.Module):
             coefficients: a coefficient vector of unit variance gives a field of the data's size.
         micro: n_η, size of the microscale state.
         hidden: width of the perceptron.
+        channels: channels of the field.
     """
 
-    def __init__(self, basis: Tensor, micro: int, hidden: int) -> None:
+    def __init__(self, basis: Tensor, micro: int, hidden: int, channels: int = 1) -> None:
         super().__init__()
+        self.channels = channels
         self.basis = nn.Parameter(basis.clone())
         self.offset = nn.Parameter(torch.zeros(basis.shape[1]))
         self.coefficients = ResidualMap(torch.eye(len(basis), micro), hidden)
 
-    def forward(self, micro: Tensor) -> Tensor:
-        """(…, n_η) → (…, values) with the grid flattened."""
-        rank, values = self.basis.shape
-        field = torch.addmm(self.offset, self.coefficients(micro).reshape(-1, rank), self.basis)
+    def forward(self, micro: Tensor, points: Tensor | None = None) -> Tensor:
+        """(…, n_η) → (…, values) with the grid flattened, or the values at some of its points."""
+        basis, offset = self.basis, self.offset
+        if points is not None:
+            basis = basis.unflatten(1, (self.channels, -1))[..., points].flatten(1)
+            offset = offset.unflatten(0, (self.channels, -1))[..., points].flatten()
+        rank, values = basis.shape
+        field = torch.addmm(offset, self.coefficients(micro).reshape(-1, rank), basis)
         return field.reshape(*micro.shape[:-1], values)

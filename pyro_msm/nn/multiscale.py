@@ -79,7 +79,7 @@ class MultiscaleNetwork(nn.Module):
             macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers
         )
         if micro:
-            self.decoder = MicroDecoder(torch.zeros(rank, self.values), micro, hidden)
+            self.decoder = MicroDecoder(torch.zeros(rank, self.values), micro, hidden, channels)
             self.micro_drift = MicroDrift(
                 micro, self.macro_values, shared, view, 2 * drift_hidden, drift_layers
             )
@@ -185,20 +185,40 @@ class MultiscaleNetwork(nn.Module):
         macro, _ = self.split(state)
         return apply_along_axes(self.scales.prolongation(), macro.unflatten(-1, self.macro))
 
-    def experts(self, state: Tensor) -> ProductOfExperts:
-        """The observation's law given states (…, state), batch shape (…, channel, *grid)."""
-        shape = (self.channels, *(1 for _ in self.grid))
-        macro_mean = self.macro_part(state)
+    def experts(self, state: Tensor, points: Tensor | None = None) -> ProductOfExperts:
+        """The observation's law given states (…, state).
+
+        Args:
+            state: (…, state).
+            points: (P,) indices of grid points, the grid flattened; None means the whole grid.
+
+        Returns:
+            Batch shape (…, channel, *grid), or (…, channel, P).
+        """
+        macro, micro = self.split(state)
+        if points is None:
+            shape = (self.channels, *(1 for _ in self.grid))
+            macro_mean = self.macro_part(state)
+        else:
+            shape = (self.channels, 1)
+            macro_mean = macro @ self._prolongation_at(points).T
         if self.micro:
-            micro_mean = self.decoder(self.split(state)[1]).unflatten(
-                -1, (self.channels, *self.grid)
-            )
+            micro_mean = self.decoder(micro, points).reshape(macro_mean.shape)
             micro_var = self.log_micro_var.exp().reshape(shape)
         else:
             micro_mean = macro_mean.new_zeros(())
             micro_var = macro_mean.new_full((), torch.inf)
         macro_var = self.log_macro_var.exp().reshape(shape)
         return ProductOfExperts(macro_mean, micro_mean, macro_var, micro_var, validate_args=False)
+
+    def _prolongation_at(self, points: Tensor) -> Tensor:
+        """(P, coarse points) rows of the prolongation over all axes."""
+        rows = self.log_macro_var.new_ones(len(points), 1)
+        for matrix, index in zip(
+            self.scales.prolongation(), torch.unravel_index(points, self.grid), strict=True
+        ):
+            rows = (rows[:, :, None] * matrix[index][:, None, :]).flatten(1)
+        return rows
 
     def mean_field(self, state: Tensor) -> Tensor:
         """The mean of ``experts``, (…, state) → (…, channel, *grid), in one matrix product.

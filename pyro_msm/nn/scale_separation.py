@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from pyro_msm.nn.boundaries import padded_index
 
+#: Points of an axis up to which the smoother is a matrix, and a Fourier transform beyond.
+LARGEST_SMOOTHER = 512
+
 
 class AxisKernel(nn.Module):
     """The scale-separation kernel along one axis of the grid.
@@ -27,6 +30,7 @@ class AxisKernel(nn.Module):
     coarse_index: Tensor
     _padded: Tensor
     _cells: Tensor
+    _everywhere: Tensor
 
     def __init__(self, points: int, coarse: int, boundary: str) -> None:
         super().__init__()
@@ -49,6 +53,9 @@ class AxisKernel(nn.Module):
         self.register_buffer("coarse_index", coarse_index, persistent=False)
         self.register_buffer("_padded", padded, persistent=False)
         self.register_buffer("_cells", _flat(columns, points), persistent=False)
+        if points <= LARGEST_SMOOTHER:
+            everywhere = _flat(padded[torch.arange(points)[:, None] + window], points)
+            self.register_buffer("_everywhere", everywhere, persistent=False)
 
     @property
     def weights(self) -> Tensor:
@@ -66,8 +73,16 @@ class AxisKernel(nn.Module):
         transposed = self.stride * restriction.T
         return transposed / transposed.sum(1, keepdim=True).clamp(min=0.1)
 
+    def smoother(self) -> Tensor:
+        """(n, n) matrix of the smoother S: the kernel at stride 1."""
+        matrix = self.taps.new_zeros(self.points**2)
+        values = self.weights.expand(self.points, -1).reshape(-1)
+        return matrix.index_add(0, self._everywhere, values).reshape(self.points, self.points)
+
     def smooth_adjoint(self, field: Tensor) -> Tensor:
-        """Sᵀ v of the smoother S (the kernel at stride 1) along the last axis, (…, n)."""
+        """Sᵀ v of the smoother S along the last axis, (…, n)."""
+        if self.points <= LARGEST_SMOOTHER:
+            return field @ self.smoother()
         size = field.shape[-1] + 2 * self.reach
         spectrum = torch.fft.rfft(field, size) * torch.fft.rfft(self.weights, size)
         spread = torch.fft.irfft(spectrum, size)
@@ -75,6 +90,8 @@ class AxisKernel(nn.Module):
 
     def smooth(self, field: Tensor) -> Tensor:
         """S v along the last axis, (…, n)."""
+        if self.points <= LARGEST_SMOOTHER:
+            return field @ self.smoother().T
         padded = field[..., self._padded]
         size = padded.shape[-1] + 2 * self.reach
         spectrum = torch.fft.rfft(padded, size) * torch.fft.rfft(self.weights.flip(0), size)
