@@ -44,7 +44,7 @@ def test_help_has_examples(cli: Cli, command: str) -> None:
 def test_all_commands_are_there() -> None:
     assert set(COMMANDS) == {
         "systems", "config", "simulate", "train", "rollout", "forecast", "evaluate", "report",
-        "run", "compare",
+        "run", "compare", "benchmark",
     }  # fmt: skip
 
 
@@ -63,6 +63,16 @@ def test_systems_and_config_are_listed(cli: Cli) -> None:
     assert "123" in listed
     assert all(key in listed for key, _, _ in describe())
     assert "name a SOURCE too" in refused(cli, "config", "--preset", "demo")
+
+
+def test_systems_are_readable_at_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli("systems").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(index for index, line in enumerate(lines) if line.split()[:1] == ["kdv-1d"])
+    assert "u_t = -u u_x - 0.02 u_xxx" in lines[row]
+    assert lines[row + 1].split() == "1000, 1001 times, 10/5/5, ±0.01; demo, paper".split()
+    assert any("320x80, 1501 times, one record" in line for line in lines)
 
 
 def test_simulate_writes_and_does_not_overwrite(cli: Cli, tmp_path: Path) -> None:

@@ -11,8 +11,18 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm import scores
+from pyro_msm.analysis.diagnostics import (
+    Exceedance,
+    MemberSpectra,
+    Uniformity,
+    VarianceSplit,
+    band_holds,
+    scales,
+)
 from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.scorecard import INTERVAL_LEVEL, RESAMPLES, Forecast, Scorecard
+from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES, intervals
+from pyro_msm.analysis.scorecard import Scorecard
+from pyro_msm.analysis.scored_forecast import Forecast
 from pyro_msm.errors import InputError
 from pyro_msm.files import write_text
 
@@ -31,6 +41,7 @@ BASELINE_KEYS = (
     "diverged_first_at",
     "by_lead_time",
 )
+EVENT_KEYS = ("brier", "skill")
 
 
 def evaluate(
@@ -90,16 +101,29 @@ def _split_scores(
     view: Ensemble, trajectories: np.ndarray, baselines: Mapping[str, Forecast], seed: int
 ) -> dict[str, Any]:
     model = Forecast(view.signal, view.predictive, 0.0, view.diverged_at)
-    card = Scorecard(view, model, trajectories)
+    count, times = len(trajectories), len(view.time) - 1
+    diagnostics = {
+        "variance_parts": VarianceSplit(view, count),
+        "pit": Uniformity(view.members, count, times),
+        "exceedance": Exceedance(view, trajectories),
+        "spectrum": MemberSpectra(view, count),
+    }
+    card = Scorecard(view, model, trajectories, tuple(diagnostics.values()))
     result = card.summary()
-    result["intervals"] = card.intervals(seed)
+    result |= {name: diagnostic.summary() for name, diagnostic in diagnostics.items()}
+    result["scales"] = scales(view, trajectories)
+    result["band_holds"] = band_holds(card, seed)
+    result["intervals"] = intervals(card, seed)
     result["noise_floor"], floor = _noise_floor(view, trajectories)
     if floor is not None:
         result["by_lead_time"]["noise_floor"] = floor
     result["baselines"] = {}
     for name, forecast in baselines.items():
-        row = Scorecard(view, forecast, trajectories).summary()
+        exceedance = Exceedance(view, trajectories)
+        row = Scorecard(view, forecast, trajectories, [exceedance]).summary()
         result["baselines"][name] = {key: row[key] for key in BASELINE_KEYS}
+        event = exceedance.summary()
+        result["baselines"][name]["exceedance"] = {key: event[key] for key in EVENT_KEYS}
     return result
 
 

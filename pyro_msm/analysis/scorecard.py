@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from pyro_msm import scores
 from pyro_msm.analysis.ensemble_file import Ensemble, blocks, members_of
+from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast, Seen
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
-INTERVAL_LEVEL = 0.9
-RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a forecaster said about the trajectories of an ensemble, at its stored times.
-
-    Attributes:
-        signal: noise-free members, ([chain, draw | member], trajectory, time, …).
-        noisy: the same with observation noise; None where it must be drawn, or where there is only
-            one member, whose absolute error is then scored as it stands.
-        noise_std: standard deviation of that noise, (channel, 1[, 1]) or a number.
-        diverged_at: (member, trajectory), NaN where finite throughout.
-    """
-
-    signal: xr.DataArray
-    noisy: xr.DataArray | None
-    noise_std: np.ndarray | float
-    diverged_at: np.ndarray
-
-    @property
-    def members(self) -> int:
-        """Members of all chains together."""
-        counting = {"chain", "draw", "member"}
-        return int(np.prod([n for d, n in self.signal.sizes.items() if d in counting]))
-
-    def with_noise(self, signal: np.ndarray, trajectory: int, times: slice) -> np.ndarray:
-        """Members as observed. Drawn noise depends on trajectory and time, not on blocks."""
-        if self.members == 1:
-            return signal
-        if self.noisy is not None:
-            return members_of(self.noisy, trajectory, times)
-        noisy = np.empty_like(signal)
-        for place, time in enumerate(range(times.start, times.stop)):
-            generator = np.random.default_rng([trajectory, time])
-            noise = generator.standard_normal(signal[:, :, place].shape)
-            noisy[:, :, place] = signal[:, :, place] + self.noise_std * noise
-        return noisy
+VALID_ERROR = 0.5
 
 
 def _probabilistic() -> dict[str, scores.Metric]:
@@ -87,8 +49,15 @@ class Scorecard:
     is known.
     """
 
-    def __init__(self, ensemble: Ensemble, forecast: Forecast, trajectories: np.ndarray) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        forecast: Forecast,
+        trajectories: np.ndarray,
+        diagnostics: Sequence[Diagnostic] = (),
+    ) -> None:
         self.ensemble = ensemble
+        self.diagnostics = diagnostics
         self.forecast = forecast
         self.trajectories = trajectories
         self.finite = np.ones((forecast.members, len(trajectories)), bool)
@@ -107,12 +76,20 @@ class Scorecard:
         signal = members_of(self.forecast.signal, trajectory, times)
         self.finite[:, row] &= np.isfinite(signal.reshape(len(signal), -1)).all(1)
         truth, mask = self.ensemble.truth_of(self.ensemble.observed, trajectory, times)
-        self.error.add(scores.Block(signal, truth, mask), *place)
         noisy = self.forecast.with_noise(signal, trajectory, times)
-        self.noisy.add(scores.Block(noisy, truth, mask), *place)
-        if self.clean is not None and self.ensemble.clean is not None:
-            truth, _ = self.ensemble.truth_of(self.ensemble.clean, trajectory, times)
-            self.clean.add(scores.Block(signal, truth), *place)
+        clean = None
+        if self.ensemble.clean is not None:
+            clean, _ = self.ensemble.truth_of(self.ensemble.clean, trajectory, times)
+            clean = scores.Block(signal, clean)
+        seen = Seen(
+            place, scores.Block(signal, truth, mask), scores.Block(noisy, truth, mask), clean
+        )
+        self.error.add(seen.signal, *place)
+        self.noisy.add(seen.noisy, *place)
+        if self.clean is not None and clean is not None:
+            self.clean.add(clean, *place)
+        for diagnostic in self.diagnostics:
+            diagnostic.add(seen)
 
     @property
     def against(self) -> str:
@@ -120,7 +97,8 @@ class Scorecard:
         return "noisy" if self.clean is None else "clean"
 
     @property
-    def _spread(self) -> scores.ScoreTable:
+    def spread_table(self) -> scores.ScoreTable:
+        """The comparison in which the spread is judged."""
         return self.noisy if self.clean is None else self.clean
 
     def summary(self) -> dict[str, Any]:
@@ -131,7 +109,7 @@ class Scorecard:
             "crps": self.noisy.overall("crps"),
             "crps_clean": self.clean and self.clean.overall("crps"),
             "energy_score": self.noisy.overall("energy_score"),
-            "spread_skill": self._spread.overall("spread_skill"),
+            "spread_skill": self.spread_table.overall("spread_skill"),
             "spread_skill_against": self.against,
             "coverage": self._coverage(self.noisy),
             "coverage_clean": self.clean and self._coverage(self.clean),
@@ -141,49 +119,33 @@ class Scorecard:
             "trajectories": len(self.trajectories),
             **self._divergence(),
             "by_lead_time": self.by_lead_time(),
+            "by_trajectory": {
+                "crps": self.noisy.by_trajectory("crps"),
+                "energy_score": self.noisy.by_trajectory("energy_score"),
+                "spread_skill": self.spread_table.by_trajectory("spread_skill"),
+                "coverage_0.9": self.noisy.by_trajectory("coverage")[:, LEVELS.index(0.9)],
+            },
         }
 
     def by_lead_time(self) -> dict[str, Any]:
         """Lists over the scored times."""
         widest = LEVELS.index(0.9)
+        held = self.noisy.by_time("coverage")
         lists = {
             "lead_time": self.ensemble.lead_time[1:],
             "relative_error": self.error.by_time("relative_error"),
             "crps": self.noisy.by_time("crps"),
-            "spread": self._spread.by_time("spread"),
-            "rmse": self._spread.by_time("rmse"),
-            "spread_skill": self._spread.by_time("spread_skill"),
-            "coverage_0.9": self.noisy.by_time("coverage")[:, widest],
+            "spread": self.spread_table.by_time("spread"),
+            "rmse": self.spread_table.by_time("rmse"),
+            "spread_skill": self.spread_table.by_time("spread_skill"),
+            "energy_score": self.noisy.by_time("energy_score"),
+            **{f"coverage_{level}": held[:, i] for i, level in enumerate(LEVELS)},
         }
         if self.clean is not None:
             lists["relative_error_clean"] = self.clean.by_time("relative_error")
             lists["crps_clean"] = self.clean.by_time("crps")
             lists["coverage_clean_0.9"] = self.clean.by_time("coverage")[:, widest]
         return lists
-
-    def intervals(self, seed: int) -> dict[str, Any]:
-        """Bootstrap intervals by trajectory, (low, high); NaN where there is one trajectory."""
-        counts = scores.trajectory_counts(len(self.trajectories), RESAMPLES, seed)
-
-        def interval(table: scores.ScoreTable | None, name: str) -> np.ndarray | None:
-            if table is None or len(self.trajectories) < 2:
-                return None
-            return scores.percentile_interval(table.resampled(name, counts), INTERVAL_LEVEL)
-
-        def by_level(table: scores.ScoreTable | None) -> dict[str, Any]:
-            found = interval(table, "coverage")
-            return {str(q): found if found is None else found[:, i] for i, q in enumerate(LEVELS)}
-
-        return {
-            "relative_error": interval(self.error, "relative_error"),
-            "relative_error_clean": interval(self.clean, "relative_error"),
-            "crps": interval(self.noisy, "crps"),
-            "crps_clean": interval(self.clean, "crps"),
-            "energy_score": interval(self.noisy, "energy_score"),
-            "spread_skill": interval(self._spread, "spread_skill"),
-            "coverage": by_level(self.noisy),
-            "coverage_clean": by_level(self.clean),
-        }
 
     def _relative_error(self, table: scores.ScoreTable) -> dict[str, Any]:
         return {
@@ -206,12 +168,18 @@ class Scorecard:
     def _ranks(self) -> np.ndarray | None:
         return self.noisy.overall("rank_histogram") if self.forecast.members > 1 else None
 
-    def _valid_time(self, threshold: float = 0.5) -> dict[str, Any]:
-        times, lasted = scores.valid_prediction_time(
-            self.error.samples("relative_error"), self.ensemble.lead_time[1:], threshold
-        )
+    def valid_times(self) -> np.ndarray:
+        """The valid prediction time of each trajectory."""
+        return self._lasting()[0]
+
+    def _lasting(self) -> tuple[np.ndarray, np.ndarray]:
+        error, lead = self.error.samples("relative_error"), self.ensemble.lead_time[1:]
+        return scores.valid_prediction_time(error, lead, VALID_ERROR)
+
+    def _valid_time(self) -> dict[str, Any]:
+        times, lasted = self._lasting()
         return {
-            "threshold": threshold,
+            "threshold": VALID_ERROR,
             "mean": times.mean(),
             "per_trajectory": times,
             "reached_horizon": int(lasted.sum()),

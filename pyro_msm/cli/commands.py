@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pyro_msm.cli import options as opt
+from pyro_msm.cli.benchmark import WithLists, benchmark
 from pyro_msm.cli.shell import Commands, set_up_logging, show
 from pyro_msm.errors import InputError
 
@@ -289,6 +290,9 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of evaluate
             raise InputError(f"{path} has no scores yet: run `pyro-msm evaluate {path}` first")
         scores[str(path)] = json.loads(run.scores.read_text("utf-8"))
     show(comparison_table(scores))
+
+
+app.command(cls=WithLists)(benchmark)
 
 
 def _train(

@@ -54,9 +54,21 @@ def simulate(config: Config, quiet: bool) -> xr.Dataset:
         "extrapolation": data.extrapolation,
     }
     seed = config.seed if data.seed is None else data.seed
-    say(f"Simulating {sum(counts.values())} trajectories of {data.source} (seed {seed}).")
+    say(_announcement(config, system.split_on == "time", sum(counts.values()), seed))
     with progress_bar("simulating", enabled=not quiet) as update:
         return system.simulate(counts, seed=seed, noise_std=data.noise_std, progress=update)
+
+
+def _announcement(config: Config, one_record: bool, count: int, seed: int) -> str:
+    """What is about to be simulated, or read."""
+    data = config.data
+    if not one_record:
+        return f"Simulating {count} trajectories of {data.source} (seed {seed})."
+    if file := data.options.get("file"):
+        doing = f"Reading the record of {data.source} from {file}"
+    else:
+        doing = f"Simulating one record of {data.source} (seed {seed})"
+    return f"{doing}, split in time: data.train, data.validation and data.test do not apply."
 
 
 def new_dataset(config: Config, quiet: bool) -> xr.Dataset:

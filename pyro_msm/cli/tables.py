@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from pyro_msm.config import Config, describe
@@ -24,28 +25,22 @@ SCORES = {
 
 
 def systems_table() -> Table:
-    """One row a system: its equation, sizes and presets."""
+    """Two lines a system: its equation; its sizes and presets. Readable at 80 columns."""
     from pyro_msm.data import systems
 
-    caption = "sets: published training/validation/test trajectories"
-    table = Table(title="Systems that can be simulated", caption=caption, title_justify="left")
+    caption = "trajectories: training/validation/test; ±: standard deviation of the noise"
+    table = Table(title="Systems that can be simulated", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.title_justify, table.caption, table.caption_justify = "left", caption, "left"
     table.add_column("system", no_wrap=True)
-    table.add_column("equation", overflow="fold")
-    for heading in ("points", "times", "sets", "noise", "presets"):
-        table.add_column(heading)
+    table.add_column("equation; points, times, trajectories, noise, presets")
     for name in systems.names():
         system = systems.get(name)
-        grid = "x".join(str(len(points)) for points in system.grid().values())
-        published = "/".join(str(count) for count in system.trajectories.values())
-        table.add_row(
-            name,
-            system.equation,
-            grid,
-            str(len(system.times)),
-            published,
-            f"{system.noise_std:g}",
-            ", ".join(presets(name)),
-        )
+        grid = "x".join(str(size) for size in system.shape)
+        sets = "/".join(str(count) for count in system.trajectories.values())
+        if system.split_on == "time":
+            sets = "one record"
+        sizes = f"{grid}, {len(system.times)} times, {sets}, ±{system.noise_std:g}"
+        table.add_row(name, f"{system.equation}\n{sizes}; {', '.join(presets(name))}")
     return table
 
 

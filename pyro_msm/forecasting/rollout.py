@@ -81,7 +81,7 @@ def _trajectories(data: xr.Dataset, splits: Sequence[str]) -> tuple[xr.Dataset, 
             part = datasets.select(data, name)
         except InputError:
             continue
-        if part.sizes["time"] != parts[0].sizes["time"]:
+        if not np.array_equal(part["time"].values, parts[0]["time"].values):
             logger.warning("split %s covers other times than %s: left out", name, splits[0])
             continue
         parts.append(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,6 +22,9 @@ from pyro_msm.nn.drift import MacroDrift, MicroDrift
 from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
 from pyro_msm.nn.scale_separation import ScaleSeparation, apply_along_axes
+
+#: Factor on the posterior's least standard deviation for the angle of a moving frame.
+ANGLE_FLOOR = 0.3
 
 #: Numbers in the matrix that ``mean_field`` may build.
 LARGEST_MATRIX = 8_000_000
@@ -263,6 +267,8 @@ class PathEncoder(nn.Module):
         std_floor: least standard deviation, relative to the state's scale.
     """
 
+    floor: Tensor
+
     def __init__(
         self,
         network: MultiscaleNetwork,
@@ -274,13 +280,18 @@ class PathEncoder(nn.Module):
         std_floor: float,
     ) -> None:
         super().__init__()
-        self.micro, self.std_floor = network.micro, std_floor
+        self.micro = network.micro
         # The interpolation's length scale, in node spacings, and its relative noise variance.
         self.log_length = nn.Parameter(torch.tensor(0.7))
         self.log_nugget = nn.Parameter(torch.tensor(-4.6))
         self.log_std = nn.Parameter(torch.full((network.state_size,), -3.0))
+        floor = torch.full((network.state_size,), std_floor)
         self.moving = None
         if self.micro and isinstance(network.decoder, ComovingDecoder):
+            # The angle places every sharp feature of the field: a wide tube would blur them all.
+            angle = slice(network.macro_values, network.macro_values + ANGLE)
+            floor[angle] *= ANGLE_FLOOR
+            self.log_std.data[angle] += math.log(ANGLE_FLOOR)
             self.moving = ComovingEncoder(
                 basis, offset, network.grid[0], network.channels, snapshots, self.micro, hidden
             )
@@ -293,6 +304,7 @@ class PathEncoder(nn.Module):
             start[:, seen - rank :] = torch.eye(self.micro, rank)
             self.code = ResidualMap(start, hidden)
             self.spread = mlp(seen, network.state_size, hidden, 1, scale=0.0)
+        self.register_buffer("floor", floor, persistent=False)
 
     def forward(self, field: Tensor, network: MultiscaleNetwork) -> tuple[Tensor, Tensor]:
         """Snapshots (…, snapshots, channel, *grid) → mean and log variance, (…, state)."""
@@ -313,6 +325,6 @@ class PathEncoder(nn.Module):
             seen = (field.flatten(-1 - axes) @ residual.T - self.offset).flatten(-2)
             mean = torch.cat([mean, self.code(seen)], -1)
             log_std = log_std + self.spread(seen)
-        std = self.std_floor + log_std.exp()
+        std = self.floor + log_std.exp()
         log_var = 2 * (std.log() + network.state_scale.log())
         return mean, log_var.expand(mean.shape)

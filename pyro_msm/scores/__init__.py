@@ -25,8 +25,17 @@ from pyro_msm.scores.relative_error import (
     ZeroTruth,
     relative_error,
 )
+from pyro_msm.scores.reliability import Reliability
+from pyro_msm.scores.spectrum import Spectra, Spectrum
 from pyro_msm.scores.table import ScoreTable
+from pyro_msm.scores.uniformity import (
+    PitCurve,
+    PitMoments,
+    effective_samples,
+    simultaneous_band,
+)
 from pyro_msm.scores.valid_time import valid_prediction_time
+from pyro_msm.scores.variance import TotalVariance, VarianceParts, variance_parts
 
 __all__ = [
     "Block",
@@ -36,15 +45,23 @@ __all__ = [
     "FairCRPS",
     "FairEnergyScore",
     "Metric",
+    "PitCurve",
+    "PitMoments",
     "RankHistogram",
     "RelativeError",
     "RelativeErrorStd",
+    "Reliability",
     "RootMeanSquareError",
     "ScoreTable",
+    "Spectra",
+    "Spectrum",
     "Spread",
     "SpreadSkill",
     "Statistic",
+    "TotalVariance",
+    "VarianceParts",
     "ZeroTruth",
+    "effective_samples",
     "fair_crps",
     "fair_energy_score",
     "order_statistic_level",
@@ -52,6 +69,8 @@ __all__ = [
     "pit",
     "ranks",
     "relative_error",
+    "simultaneous_band",
     "trajectory_counts",
     "valid_prediction_time",
+    "variance_parts",
 ]

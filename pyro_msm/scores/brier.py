@@ -12,12 +12,12 @@ class Brier(Metric):
     """⟨(p − 1[y > threshold])²⟩, where p is the share of members above the threshold.
 
     Args:
-        threshold: in the units of the field.
+        threshold: in the units of the field: a number, or one for each point.
         fair: subtracts p(1 − p)/(M − 1), so that ensembles of different sizes can be compared
             (Ferro 2014). With one member the plain score is given.
     """
 
-    def __init__(self, threshold: float, fair: bool = True) -> None:
+    def __init__(self, threshold: float | np.ndarray, fair: bool = True) -> None:
         self.threshold = threshold
         self.fair = fair
 

@@ -79,6 +79,21 @@ class ScoreTable:
         """As ``resampled``, at each time: (resample, time, …)."""
         return self._value(name, lambda sums: np.tensordot(counts, sums, axes=1))
 
+    def between(self, times: slice) -> ScoreTable:
+        """The table of some of the times only."""
+        width = len(range(*times.indices(self.shape[1])))
+        part = ScoreTable(self.metrics, self.shape[0], width)
+        for name, sums in self._sums.items():
+            part._sums[name] = {
+                key: Statistic(total[:, times], weight[:, times])
+                for key, (total, weight) in sums.items()
+            }
+        return part
+
+    def weight(self, name: str) -> float:
+        """Over how many points (or samples) the score is a mean."""
+        return float(next(iter(self._sums[name].values())).weight.sum())
+
     def _value(self, name: str, add_up: Sum) -> np.ndarray:
         means = {}
         for key, (total, weight) in self._sums[name].items():

@@ -8,9 +8,13 @@ from pyro_msm.analysis.plots.calibration import calibration
 from pyro_msm.analysis.plots.error_growth import error_growth
 from pyro_msm.analysis.plots.fields import fields
 from pyro_msm.analysis.plots.latents import latents
+from pyro_msm.analysis.plots.maps import maps
 from pyro_msm.analysis.plots.pieces import channel_name
+from pyro_msm.analysis.plots.probability import probability
 from pyro_msm.analysis.plots.space_time import space_time
+from pyro_msm.analysis.plots.spectra import scales, spectra
 from pyro_msm.analysis.plots.training import training
+from pyro_msm.analysis.plots.variance import variance_parts
 
 __all__ = [
     "calibration",
@@ -18,6 +22,11 @@ __all__ = [
     "error_growth",
     "fields",
     "latents",
+    "maps",
+    "probability",
+    "scales",
     "space_time",
+    "spectra",
     "training",
+    "variance_parts",
 ]

@@ -33,13 +33,14 @@ def calibration(result: Mapping[str, Any]) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     _reliability(left, result)
     _over_lead_time(middle, result)
-    _ranks(right, result["rank_histogram"])
+    _ranks(right, result)
     caption = (
         "Calibration. Left: share of the truth that central bands of the ensemble held, against "
         "what they promise (bars: 90 % bootstrap intervals over "
         f"{result['trajectories']} trajectories); below the diagonal the bands are too narrow. "
-        "Middle: the 90 % band over lead time. Right: rank of the noisy truth among the members; "
-        "flat is honest, a ∪ says too narrow, a ∩ too wide, a slope biased."
+        "Middle: the 90 % band over lead time, shaded the same intervals. Right: rank of the noisy "
+        "truth among the members; flat is honest (vertical bars: two standard errors about 1, for "
+        "the effective number of samples), a ∪ says too narrow, a ∩ too wide, a slope biased."
     )
     return style.finish(figure, caption)
 
@@ -93,12 +94,18 @@ def _over_lead_time(axes: Axes, result: Mapping[str, Any]) -> None:
         if key in lists:
             values = [np.nan if v is None else v for v in lists[key]]
             axes.plot(lists["lead_time"], values, label=label, **look)
+            bounds = (result.get("intervals", {}).get("by_lead_time") or {}).get(key)
+            if bounds:
+                low, high = ([np.nan if v is None else v for v in side] for side in bounds)
+                colour = look["color"]
+                axes.fill_between(lists["lead_time"], low, high, color=colour, alpha=0.15, lw=0)
     axes.set_ylim(0, 1.02)
     style.tidy(axes, "lead time", "held by the 90 % band", "90 % band over lead time")
     style.legend(axes, loc="lower right")
 
 
-def _ranks(axes: Axes, histogram: list[float | None] | None) -> None:
+def _ranks(axes: Axes, result: Mapping[str, Any]) -> None:
+    histogram = result["rank_histogram"]
     style.tidy(axes, "rank of the truth among the members", "frequency ÷ expected", "ranks")
     if not histogram or None in histogram:
         axes.text(0.5, 0.5, "not known: one member, or diverged", ha="center", va="center")
@@ -111,5 +118,10 @@ def _ranks(axes: Axes, histogram: list[float | None] | None) -> None:
     axes.stairs(ratio, edges, fill=True, color="0.75")
     axes.stairs(ratio, edges, color="black", linewidth=0.8)
     axes.axhline(1, **style.FLOOR)
+    samples = (result.get("pit") or {}).get("effective_samples")
+    if samples:  # two standard errors of each group of bins about 1
+        share = np.array([len(g) for g in groups]) / len(values)
+        error = 2 * np.sqrt(share * (1 - share) / samples) / share
+        axes.vlines(0.5 * (edges[1:] + edges[:-1]), 1 - error, 1 + error, color="0.45", lw=1)
     axes.set(xlim=(0, 1), ylim=(0, max(2.0, 1.1 * max(ratio))))
     axes.set_xticks([0, 0.5, 1], ["below all", "middle", "above all"])

@@ -31,8 +31,9 @@ class System(ABC):
 
     Class attributes say what ``pyro-msm systems`` prints: ``name``, ``title``, ``equation`` (with
     its source), ``channels``, ``boundary`` and ``domain`` (one entry an axis), ``initial_names``
-    (the random quantities of the initial condition), ``version`` (raised whenever the numbers that
-    ``simulate`` gives for the same seed change).
+    (the random quantities of the initial condition), ``split_on`` ("time" where the data are one
+    record), ``version`` (raised whenever the numbers that ``simulate`` gives for the same seed
+    change).
     """
 
     name: ClassVar[str]
@@ -42,6 +43,7 @@ class System(ABC):
     boundary: ClassVar[tuple[str, ...]]
     domain: ClassVar[tuple[float, ...]]
     initial_names: ClassVar[tuple[str, ...]]
+    split_on: ClassVar[str] = "trajectory"
     version: ClassVar[int] = 1
 
     points: int = option(1000, "grid points", minimum=8)

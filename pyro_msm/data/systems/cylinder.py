@@ -57,6 +57,7 @@ class Cylinder(System):
     boundary: ClassVar[tuple[str, ...]] = ("open", "wall")
     domain: ClassVar[tuple[float, ...]] = (LENGTH, 1.0)
     initial_names: ClassVar[tuple[str, ...]] = ("phase",)
+    split_on: ClassVar[str] = "time"
 
     points: int = option(80, "grid points across the channel; four times as many along", minimum=4)
     frames: int = option(1501, "snapshots to the end of the test range", minimum=2)

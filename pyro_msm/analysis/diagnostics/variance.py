@@ -1,0 +1,112 @@
+"""Where the forecast's variance comes from: between models, the dynamics, the observations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pyro_msm import scores
+from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.analysis.scored_forecast import Seen
+
+PARTS = ("epistemic", "dynamical", "observation")
+ONE_CHAIN = "one chain: what models disagree on is not known; train several with --chains"
+ONE_DRAW = "one draw a chain: the variance within a chain is not known"
+
+
+class VarianceSplit:
+    """Epistemic, dynamical and observation variance, over all samples and by lead time.
+
+    Epistemic is the variance between the means of independently trained chains; dynamical the one
+    within a chain, made by the SDE and by the uncertain initial state; observation the square of
+    the noise that the model adds to its members.
+
+    Args:
+        ensemble: where the noise and the number of chains stand.
+        trajectories: how many there are to add.
+    """
+
+    def __init__(self, ensemble: Ensemble, trajectories: int) -> None:
+        self.chains, self.draws = (ensemble.signal.sizes[d] for d in ("chain", "draw"))
+        times = len(ensemble.time) - 1
+        metrics = {"parts": scores.TotalVariance(self.chains)}
+        self.table = scores.ScoreTable(metrics, trajectories, times)
+        self.lead_time = ensemble.lead_time[1:]
+        noise = observation_variance(ensemble)
+        self.noise = None if noise is None else float(noise.mean())
+
+    def add(self, seen: Seen) -> None:
+        """See ``Diagnostic``."""
+        self.table.add(seen.signal, *seen.place)
+
+    def summary(self) -> dict[str, Any] | None:
+        """Means over points, in the squared units of the field, and their shares in the total."""
+        epistemic, dynamical = self._known(self.table.overall("parts"))
+        parts = dict(zip(PARTS, (epistemic, dynamical, self.noise), strict=True))
+        known = {name: float(value) for name, value in parts.items() if value is not None}
+        total = sum(known.values())
+        lists: dict[str, Any] = {"lead_time": self.lead_time}
+        lists |= zip(PARTS, self._known(self.table.by_time("parts").T), strict=False)
+        steady = self.noise is not None
+        lists["observation"] = np.full(len(self.lead_time), self.noise) if steady else None
+        shares = {name: known[name] / total if name in known and total else None for name in PARTS}
+        return {
+            **parts,
+            "total": total,
+            "shares": shares,
+            "note": self._note(),
+            "by_lead_time": lists,
+        }
+
+    def _known(self, parts: np.ndarray) -> tuple[Any, Any]:
+        """None for the part that so few chains or draws do not have."""
+        if self.draws == 1:
+            return None, None
+        return (parts[0] if self.chains > 1 else None), parts[1]
+
+    def _note(self) -> str | None:
+        return ONE_DRAW if self.draws == 1 else ONE_CHAIN if self.chains == 1 else None
+
+
+def observation_variance(ensemble: Ensemble) -> np.ndarray | None:
+    """The variance of the observation noise, (channel,), as the file or else the data have it.
+
+    Chains are averaged: what they disagree on about the noise is not ignorance about the field.
+    """
+    posterior = ensemble.tree["posterior"].to_dataset()
+    channels = ensemble.observed.sizes["channel"]
+    if "observation_std" in posterior:
+        squares = posterior["observation_std"].astype(float) ** 2
+        spare = [d for d in squares.dims if d != "channel"]
+        return np.broadcast_to(squares.mean(spare).values, channels)
+    noise = ensemble.attrs.get("noise_std")
+    if noise is None:
+        return None
+    return np.broadcast_to(np.asarray(noise, float) ** 2, channels)
+
+
+def variance_fields(tree: xr.DataTree) -> xr.Dataset:
+    """The parts at every point, (trajectory, time, channel, x[, y]); ``observation`` is (channel,).
+
+    The first two are unbiased, so ``epistemic`` may be below zero where the chains agree; with one
+    chain it is NaN. One trajectory is in memory at a time.
+
+    Args:
+        tree: the DataTree of a rollout.
+    """
+    ensemble = Ensemble(tree)
+    dims = ensemble.observed.dims
+    fields: dict[str, list[np.ndarray]] = {"epistemic": [], "dynamical": []}
+    for trajectory in range(ensemble.signal.sizes["trajectory"]):
+        members = ensemble.signal.isel(trajectory=trajectory)
+        values = members.transpose("chain", "draw", *dims[1:]).values
+        for name, part in scores.variance_parts(values)._asdict().items():
+            fields[name].append(part)
+    found: dict[str, Any] = {name: (dims, np.stack(parts)) for name, parts in fields.items()}
+    noise = observation_variance(ensemble)
+    if noise is not None:
+        found["observation"] = ("channel", noise)
+    coords = {d: ensemble.observed[d] for d in dims if d in ensemble.observed.coords}
+    return xr.Dataset(found, coords)

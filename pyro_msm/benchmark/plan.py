@@ -1,0 +1,158 @@
+"""What a benchmark computes: its presets, and the list of jobs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from pyro_msm import presets
+from pyro_msm.config import Config, resolve
+from pyro_msm.errors import InputError
+from pyro_msm.forecasting.baselines import ALL_BASELINES
+
+MACRO_ONLY = "macro-only"
+MULTISCALE = "multiscale"
+NOISE_FLOOR = "noise-floor"
+OURS = (MACRO_ONLY, MULTISCALE)
+
+#: Keys that the benchmark sets itself.
+VARIED = {"model.micro": "choose models with --models", "seed": "choose seeds with --seeds"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table: what is fitted at a time, and scored on every split.
+
+    Attributes:
+        system: what is simulated.
+        model: ``macro-only``, ``multiscale``, ``noise-floor`` or a baseline.
+        micro: size of the microscale state; None for what has none.
+        seed: of the training and the ensemble; None for what has its own or none.
+    """
+
+    system: str
+    model: str
+    micro: int | None = None
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        size = f" with micro={self.micro}" if self.model == MULTISCALE else ""
+        return f"{self.model}{size}" + ("" if self.seed is None else f", seed {self.seed}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A preset of the benchmark.
+
+    Attributes:
+        preset: its name, also that of the systems' presets.
+        micro: sizes of the microscale; the first and last are trained from every seed.
+        seeds: roots of trainings.
+        config: sections of the configuration, under the system's preset.
+        baselines: arguments of the baselines, given to those that take them.
+    """
+
+    preset: str
+    micro: tuple[int, ...]
+    seeds: tuple[int, ...]
+    config: dict[str, Any]
+    baselines: dict[str, Any]
+
+    def configuration(self, job: Job, overrides: Sequence[str] = ()) -> Config:
+        """The configuration of a job.
+
+        Raises:
+            InputError: an override that is wrong, or sets what the benchmark varies.
+        """
+        for text in overrides:
+            key = text.partition("=")[0].strip()
+            if key in VARIED:
+                raise InputError(f"--set {text}: the benchmark varies {key}; {VARIED[key]}")
+        flags = {"model.family": MULTISCALE, "model.micro": job.micro, "seed": job.seed}
+        base = Config.model_validate(self.config)
+        config = resolve(
+            job.system, preset=self.preset, base=base, overrides=list(overrides), flags=flags
+        )
+        data = {"seed": config.data.seed or 0}
+        if config.data.options.get("file"):  # a measured record ends where it ends
+            data["extrapolation"] = 0
+        return config.model_copy(update={"data": config.data.model_copy(update=data)})
+
+
+def load_plan(preset: str) -> Plan:
+    """The benchmark's preset of this name.
+
+    Raises:
+        InputError: unknown preset.
+
+    >>> load_plan("demo").micro
+    (0, 5)
+    """
+    text = resources.files(__package__).joinpath("presets.toml").read_text("utf-8")
+    tables = tomllib.loads(text)
+    if preset not in tables:
+        near = presets.hint(preset, tables)
+        raise InputError(f"unknown preset {preset!r}{near}; known: {', '.join(tables)}")
+    table = tables[preset]
+    return Plan(
+        preset,
+        tuple(table["micro"]),
+        tuple(table["seeds"]),
+        table.get("config", {}),
+        table.get("baselines", {}),
+    )
+
+
+def jobs(
+    plan: Plan,
+    systems: Iterable[str] | None = None,
+    models: Iterable[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[Job]:
+    """All jobs, those of a system together: the noise floor, the baselines, then our models.
+
+    Args:
+        plan: the preset.
+        systems: their names; None means all.
+        models: ``macro-only``, ``multiscale`` and baselines; None means all.
+        seeds: in place of the plan's.
+
+    Raises:
+        InputError: unknown system or model, or no seed.
+
+    >>> [str(job) for job in jobs(load_plan("demo"), ["kdv-1d"], ["macro-only", "analog"])]
+    ['noise-floor', 'analog', 'macro-only, seed 0']
+    """
+    known = [*OURS, *ALL_BASELINES]
+    chosen = known if models is None else list(dict.fromkeys(models))
+    for name in chosen:
+        if name not in known:
+            near = presets.hint(name, known)
+            raise InputError(f"unknown model {name!r}{near}; known: {', '.join(known)}")
+    roots = list(dict.fromkeys(plan.seeds if seeds is None else seeds))
+    if not roots or min(roots) < 0:
+        raise InputError("the benchmark needs at least one seed, and none below 0")
+    ours = [
+        (MULTISCALE if size else MACRO_ONLY, size, seed)
+        for size in plan.micro
+        for seed in (roots if size in (plan.micro[0], plan.micro[-1]) else roots[:1])
+    ]
+    found = []
+    for system in _systems(systems):
+        found += [Job(system, NOISE_FLOOR)]
+        found += [Job(system, name) for name in ALL_BASELINES if name in chosen]
+        found += [Job(system, *each) for each in ours if each[0] in chosen]
+    return found
+
+
+def _systems(names: Iterable[str] | None) -> list[str]:
+    known = presets.systems()
+    chosen = list(dict.fromkeys(names or known))
+    for name in chosen:
+        if name not in known:
+            near = presets.hint(name, known)
+            raise InputError(f"unknown system {name!r}{near}; known: {', '.join(known)}")
+    return chosen

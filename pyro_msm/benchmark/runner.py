@@ -1,0 +1,174 @@
+"""Runs the jobs of a benchmark one after the other, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pyro_msm import forecasting
+from pyro_msm.benchmark import figure, scoring, table
+from pyro_msm.benchmark.plan import NOISE_FLOOR, OURS, Job, Plan, jobs, load_plan
+from pyro_msm.benchmark.published import published
+from pyro_msm.benchmark.records import Record, Results
+from pyro_msm.config import Config
+from pyro_msm.data import systems as simulated
+from pyro_msm.environment import available_device, describe_environment
+from pyro_msm.errors import InputError, TrainingDiverged
+from pyro_msm.files import write_text
+from pyro_msm.forecasting.baselines import ALL_BASELINES, Persistence
+from pyro_msm.progress import progress_bar
+
+logger = logging.getLogger("pyro_msm")
+
+#: What becomes a note in the record: input that does not fit, or numbers that ran away.
+FAILURES = (InputError, TrainingDiverged, ArithmeticError, np.linalg.LinAlgError)
+
+
+def run(
+    systems: Sequence[str] | None = None,
+    *,
+    models: Sequence[str] | None = None,
+    preset: str = "demo",
+    seeds: Sequence[int] | None = None,
+    out: Path | str = "results",
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    progress: bool = False,
+) -> Results:
+    """Computes what is missing of a benchmark, and writes its table and figure.
+
+    Args:
+        systems: names; None means all.
+        models: ``macro-only``, ``multiscale`` and baselines; None means all.
+        preset: demo or paper, see ``presets.toml``.
+        seeds: of trainings, in place of the preset's.
+        out: the results folder.
+        overrides: texts "section.key=value" for every system's configuration.
+        force: compute again what is asked for, whoever computed it.
+        progress: show progress bars.
+
+    Raises:
+        InputError: wrong names or overrides, or a folder that holds other results.
+    """
+    plan = load_plan(preset)
+    wanted = jobs(plan, systems, models, seeds)
+    # All configurations are resolved before anything is written or computed.
+    configs = {job: plan.configuration(job, overrides) for job in wanted}
+    device = available_device(configs[wanted[0]].device)
+    results = Results.open(out, preset, overrides, force)
+    if force:
+        results.forget(wanted)
+    left = [job for job in wanted if not results.has(job)]
+    logger.info("%d of %d rows to compute into %s.", len(left), len(wanted), results.folder)
+    write_text(results.environment, json.dumps(describe_environment(device), indent=2) + "\n")
+    done = 0
+    for system, group in itertools.groupby(left, lambda job: job.system):
+        data: xr.Dataset | None = None
+        for job in group:
+            config = configs[job]
+            if data is None:
+                data = _simulated(config, progress)
+            done += 1
+            logger.info("[%d of %d] %s: %s", done, len(left), system, job)
+            results.add(_records(job, plan, config, data, results, force, progress))
+            table.write(results)
+        figure.write(results)
+    table.write(results)
+    figure.write(results)
+    return results
+
+
+def _simulated(config: Config, progress: bool) -> xr.Dataset:
+    """The dataset of a system, the same for all of its jobs."""
+    data = config.data
+    counts = {split: getattr(data, split) for split in ("train", "validation", *scoring.SPLITS)}
+    if not data.test:
+        raise InputError("data.test=0 leaves the benchmark nothing to score: simulate at least 1")
+    with progress_bar(f"simulating {data.source}", enabled=progress) as update:
+        return simulated.get(data.source, **data.options).simulate(
+            counts, seed=data.seed or 0, noise_std=data.noise_std, progress=update
+        )
+
+
+def _records(
+    job: Job,
+    plan: Plan,
+    config: Config,
+    data: xr.Dataset,
+    results: Results,
+    force: bool,
+    progress: bool,
+) -> list[Record]:
+    """The records of a job, one a split; of one that fails, with the reason and no scores."""
+    splits = scoring.splits_of(data)
+    row: Record = {"system": job.system, "preset": plan.preset, "model": job.model}
+    row |= {"micro": job.micro, "seed": job.seed}
+    known = published(job.system).errors.get((job.model, job.micro))
+    rows = [row | {"split": s, "published": known if s == "test" else None} for s in splits]
+    times = config.rollout.times
+    if job.model == NOISE_FLOOR:
+        reference = Persistence().fit(data)
+        reference.warmup = config.model.snapshots
+        return [r | scoring.noise_floor(data, r["split"], reference, times) for r in rows]
+    try:
+        if job.model in OURS:
+            fitted, seconds = _trained(job, config, data, results, force, progress)
+        else:
+            fitted, seconds = _baseline(job.model, plan, config, data)
+        members, seed = config.rollout.members, job.seed or 0
+        return [
+            r
+            | {"train_seconds": seconds}
+            | scoring.scored(fitted, data, r["split"], members, times, seed)
+            for r in rows
+        ]
+    except FAILURES as error:
+        reason = " ".join(str(error).split())
+        logger.warning("%s: no %s: %s", job.system, job, reason)
+        return [r | {"note": reason} for r in rows]
+
+
+def _trained(
+    job: Job, config: Config, data: xr.Dataset, results: Results, force: bool, progress: bool
+) -> tuple[forecasting.Forecaster, float | None]:
+    """Our model, trained, or trained further where that was interrupted; and its seconds."""
+    run = results.run_of(job)
+    there = run.config_file.exists()
+    if force or not there or run.config != config:
+        run = run.create(run.path, config, force=there)
+    forecaster = forecasting.build(config, data)
+    forecaster.fit(
+        data,
+        run=run,
+        resume=run.has_checkpoint,
+        seed=config.seed,
+        device=config.device,
+        progress=progress,
+    )
+    return forecaster, run.training_seconds()
+
+
+def _baseline(
+    name: str, plan: Plan, config: Config, data: xr.Dataset
+) -> tuple[forecasting.Forecaster, float]:
+    """A baseline, fitted and tuned, started from as many snapshots as our models; its seconds."""
+    kind = ALL_BASELINES[name]
+    options: dict[str, Any] = {"warmup": config.model.snapshots, **plan.baselines}
+    macro = config.model.macro
+    if macro is not None:  # coarse DNS has the grid of the macroscale, its coarser axis
+        options["points"] = min(macro) if isinstance(macro, list) else macro
+    taken = inspect.signature(kind).parameters
+    began = time.perf_counter()
+    baseline = kind(**{key: value for key, value in options.items() if key in taken})
+    baseline.warmup = options["warmup"]
+    baseline.fit(data)
+    return baseline, time.perf_counter() - began

@@ -1,0 +1,101 @@
+"""From a fitted forecaster to the numbers of a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pyro_msm import analysis
+from pyro_msm import data as datasets
+from pyro_msm.forecasting import Forecaster, MultiscaleForecaster, rollout
+
+SPLITS = ("test", "extrapolation")
+INTERVALS = ("relative_error", "relative_error_clean", "crps", "spread_skill")
+
+#: Bytes of the noise-free ensemble of one split; fewer members are drawn where it would be larger.
+BUDGET = 2**30
+
+
+def splits_of(data: xr.Dataset) -> list[str]:
+    """The splits that are scored, of those that the data have."""
+    return [split for split in SPLITS if (data["split"] == split).any()]
+
+
+def scored(
+    forecaster: Forecaster, data: xr.Dataset, split: str, members: int, times: int, seed: int
+) -> dict[str, Any]:
+    """The scores of one split, keys as in a record.
+
+    Args:
+        forecaster: fitted.
+        data: the dataset with all its splits.
+        split: the one to forecast, from its first snapshots.
+        members: of a stochastic forecaster; fewer where the ensemble would be too large.
+        times: at which the field is scored, at most.
+        seed: root of the ensemble's random streams.
+    """
+    part = datasets.select(data, split)
+    drawn = affordable(part, members, times) if forecaster.stochastic else 1
+    tree = rollout(forecaster, data, drawn, seed, splits=(split,), times=times)
+    scores = analysis.evaluate(tree)
+    clean = scores["relative_error_clean"]
+    found: dict[str, Any] = {
+        "split": split,
+        "relative_error": scores["relative_error"]["mean"],
+        "relative_error_std": scores["relative_error"]["std"],
+        "relative_error_clean": clean and clean["mean"],
+        "crps": scores["crps"],
+        "spread_skill": scores["spread_skill"],
+        "rollout_seconds": scores["seconds"]["rollout"],
+        "drift_evaluations": drift_evaluations(forecaster, part["time"].values),
+        "diverged_at": scores["diverged_first_at"],
+        "intervals": _intervals(scores["intervals"]),
+    }
+    if forecaster.stochastic and drawn < members:
+        found["note"] = f"{drawn} members, not {members}, to save memory"
+    return found
+
+
+def noise_floor(data: xr.Dataset, split: str, reference: Forecaster, times: int) -> dict[str, Any]:
+    """The error of the clean truth itself, at the times of any forecast from ``reference``."""
+    scores = analysis.evaluate(rollout(reference, data, 1, 0, splits=(split,), times=times))
+    floor = scores["noise_floor"]
+    if floor is None:
+        return {"split": split, "note": "the data hold no field without noise"}
+    return {
+        "split": split,
+        "relative_error": floor["relative_error"]["mean"],
+        "relative_error_std": floor["relative_error"]["std"],
+        "relative_error_clean": 0.0,
+        "crps": floor["crps"],
+    }
+
+
+def affordable(part: xr.Dataset, members: int, times: int) -> int:
+    """The number of members, at least 2, whose fields fit into ``BUDGET``."""
+    stored = dict(part["field"].sizes) | {"time": min(times, part.sizes["time"])}
+    return max(2, min(members, BUDGET // (4 * math.prod(stored.values()))))
+
+
+def drift_evaluations(forecaster: Forecaster, times: np.ndarray) -> int | None:
+    """Evaluations of the drift for one path along ``times``; None for what has no drift.
+
+    Two a step of Heun's scheme, which starts a path over two node distances, then one a node of the
+    three-step scheme (see ``forecasting.integrator``).
+    """
+    if not isinstance(forecaster, MultiscaleForecaster):
+        return None
+    length = float(times[-1] - times[forecaster.warmup - 1])
+    steps = math.ceil(length / forecaster.rollout_step - 1e-4)
+    heun = min(steps, 2 * forecaster.rollout_every)
+    return 2 * heun + math.ceil((steps - heun) / forecaster.rollout_every)
+
+
+def _intervals(intervals: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the record's scores, without the ones that are unknown."""
+    kept = {key: intervals.get(key) for key in INTERVALS}
+    return {key: ends for key, ends in kept.items() if ends and None not in ends}
