@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pytest
 from pyro_msm import benchmark, presets
 from pyro_msm.benchmark import KEYS, Job, Results, figure, jobs, load_plan, published, runner, table
 from pyro_msm.benchmark.records import OPTIONAL
-from pyro_msm.benchmark.scoring import affordable, drift_evaluations
+from pyro_msm.benchmark.scoring import affordable, drift_evaluations, scored
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.baselines import ALL_BASELINES
+from pyro_msm.forecasting.baselines import ALL_BASELINES, Persistence
 from tests import small_fields
 
 Cli = Callable[..., Any]
@@ -107,7 +107,7 @@ def test_records_have_the_agreed_keys(finished: Path) -> None:
 def test_numbers_mean_what_they_mean_in_scores_json(finished: Path) -> None:
     from pyro_msm import analysis, data
     from pyro_msm.forecasting import Forecaster, rollout
-    from pyro_msm.forecasting.baselines import MeanTrajectory, Persistence
+    from pyro_msm.forecasting.baselines import MeanTrajectory
 
     config = load_plan("demo").configuration(Job("kdv-1d", "persistence"), TINY)
     dataset = runner._simulated(config, False)
@@ -144,6 +144,23 @@ def test_drift_evaluations_are_those_that_are_made(
     forecaster.forecast(waves.isel(time=[0]), times, 2)
     assert drift_evaluations(forecaster, times) == len(made)
     assert drift_evaluations(ALL_BASELINES["persistence"](), times) is None
+
+
+class Diverging(Persistence):
+    """Stays where it was, and is lost from t = 0.5 on."""
+
+    def forecast_blocks(self, initial: Any, times: Any, *how: Any) -> Iterator[Any]:
+        for block in super().forecast_blocks(initial, times, *how):
+            lost = block["field"].where(block["time"] < 0.5)
+            at = block["field"].isel(time=0, channel=0, x=0, drop=True) * 0 + 0.5
+            yield block.assign(field=lost, diverged_at=at)
+
+
+def test_divergence_has_its_time_and_no_error() -> None:
+    waves = small_fields.travelling_waves()
+    found = scored(Diverging().fit(waves), waves, "test", 79, 11, 0)
+    assert (found["relative_error"], found["diverged_at"]) == (None, 0.5)
+    assert "diverged at t=0.5" in table.markdown([record(**found)])
 
 
 def test_members_are_fewer_where_fields_are_large() -> None:

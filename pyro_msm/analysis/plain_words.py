@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pyro_msm.analysis.plain_uncertainty import scales, sources, trust
+
 # Spread–skill within these bounds counts as right.
 RIGHT = (0.8, 1.25)
 # Errors closer than this to each other are called equal.
@@ -20,7 +22,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         result: scores as ``evaluate`` returns them, or one of its ``splits``.
     """
     said = [_divergence(result), _error(result), _floor(result), _baseline(result)]
-    said += [_coverage(result), _spread(result), _useful(result), _few(result), _seconds(result)]
+    said += [trust(result), _coverage(result), _spread(result), sources(result), scales(result)]
+    said += [_useful(result), _few(result), _seconds(result)]
     return [sentence for sentence in said if sentence]
 
 

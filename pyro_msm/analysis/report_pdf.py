@@ -1,4 +1,4 @@
-"""The report as a PDF: the same words, tables and figures on pages of one size."""
+"""The report as a PDF: words and tables on A4, each figure with its caption on a page its size."""
 
 from __future__ import annotations
 

@@ -44,6 +44,11 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     return lines
 
 
+def model_row(result: Mapping[str, Any], name: str) -> Row:
+    """The model's own line, under another name."""
+    return Row("model", _cells(name, result))
+
+
 def table(result: Mapping[str, Any]) -> Table:
     """The same as a Rich table, ready to print."""
     split = result.get("split", "test")

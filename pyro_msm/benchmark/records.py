@@ -94,12 +94,14 @@ class Results:
                 )
             if differing:
                 shutil.rmtree(results.runs, ignore_errors=True)
+                results._write()
             else:
                 results.records = _checked(_json(results.file), results.file)
         try:
             results.folder.mkdir(parents=True, exist_ok=True)
-            results._write()
             write_text(results.settings_file, json.dumps(results.settings, indent=2) + "\n")
+            if not results.file.exists():
+                results._write()
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror}") from error
         return results

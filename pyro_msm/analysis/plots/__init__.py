@@ -5,6 +5,7 @@ drawn raises ``InputError`` with the reason in one line.
 """
 
 from pyro_msm.analysis.plots.calibration import calibration
+from pyro_msm.analysis.plots.comparison import comparison
 from pyro_msm.analysis.plots.error_growth import error_growth
 from pyro_msm.analysis.plots.fields import fields
 from pyro_msm.analysis.plots.latents import latents
@@ -19,6 +20,7 @@ from pyro_msm.analysis.plots.variance import variance_parts
 __all__ = [
     "calibration",
     "channel_name",
+    "comparison",
     "error_growth",
     "fields",
     "latents",
