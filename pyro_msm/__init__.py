@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyro_msm import (
         analysis,
+        benchmark,
         config,
         data,
         distributions,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "analysis",
+    "benchmark",
     "config",
     "data",
     "distributions",

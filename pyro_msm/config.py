@@ -19,7 +19,7 @@ from pyro_msm.presets import hint, presets
 #: What ``--model NAME`` sets. A new family of models adds its entry here.
 MODELS: dict[str, dict[str, Any]] = {
     "multiscale": {"family": "multiscale"},
-    "macro-only": {"family": "multiscale", "micro": 0},
+    "macro-only": {"family": "multiscale", "micro": 0, "frame": "fixed"},
     "persistence": {"family": "persistence"},
     "mean-trajectory": {"family": "mean-trajectory"},
     "regression": {"family": "regression"},

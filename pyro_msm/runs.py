@@ -141,6 +141,8 @@ class RunDirectory:
 
     def _files(self) -> list[Path]:
         known = [self.environment, self.data, self.metrics, self.ensemble, self.scores, self.report]
+        extra = ("report.pdf", "animation.gif", "animation.mp4")
+        known += [self.path / name for name in extra]
         return [*known, self.ensemble.with_suffix(".zarr"), self.checkpoints]
 
     def _clear(self) -> None:

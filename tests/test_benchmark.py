@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -292,6 +293,16 @@ def test_a_missing_extra_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "- dmd: baseline dmd needs pydmd" in results.table.read_text()
 
 
+def test_extras_leave_logging_as_it_was() -> None:
+    pytest.importorskip("pydmd")
+    program = (
+        "import logging; from pyro_msm.forecasting.baselines.extra import required; "
+        "required('pydmd', 'dmd'); print(logging.getLogger().handlers)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_nothing_to_score_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.test=0 leaves the benchmark nothing to score"):
         benchmark.run(["kdv-1d"], out=tmp_path / "r", overrides=[*TINY, "data.test=0"])
@@ -368,6 +379,18 @@ def test_every_system_has_a_split_outside_the_training_range(preset: str) -> Non
         assert (config.model.micro, config.seed, config.data.seed) == (3, 7, 0)
     file = ["data.options.file='cylinder2d.nc'"]
     assert plan.configuration(Job("cylinder-2d", "dmd"), file).data.extrapolation == 0
+
+
+def test_small_models_do_without_a_moving_frame() -> None:
+    plan = load_plan("paper")
+    frames = {
+        size: plan.configuration(
+            Job("wave-1d", "multiscale", size, 0), ["model.frame=comoving"]
+        ).model.frame
+        for size in plan.micro
+    }
+    assert list(frames.values()) == ["fixed"] * 3 + ["comoving"] * 3
+    assert runner._noted({"note": "a"}, {"crps": 1, "note": "b"}) == {"crps": 1, "note": "a; b"}
 
 
 def test_published_numbers_belong_to_known_rows() -> None:

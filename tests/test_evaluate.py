@@ -206,5 +206,5 @@ def test_the_printed_table_names_everyone(capsys):
     result = analysis.evaluate(ensemble, baselines={"other": deterministic_baseline(ensemble)})
     Console(width=80).print(analysis.table(result))
     printed = capsys.readouterr().out
-    for word in ("model", "other", "noise floor", "held"):
+    for word in ("model", "other", "noise floor", "band"):
         assert word in printed

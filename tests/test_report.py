@@ -61,7 +61,7 @@ def test_a_full_report_is_self_contained_and_says_everything(tmp_path):
     ensemble = synthetic_ensemble(splits=["test"] * 3 + ["extrapolation"])
     run_folder(tmp_path, ensemble, baselines={"other": deterministic_baseline(ensemble)})
     page = Outside(analysis.report(tmp_path).read_text())
-    assert len(page.loads) == 6
+    assert len(page.loads) == 11
     assert all(source.startswith("data:image/png;base64,") for source in page.loads)
     for words in (
         "travelling-wave",
@@ -73,6 +73,10 @@ def test_a_full_report_is_self_contained_and_says_everything(tmp_path):
         "3 test, 1 extrapolation",
         "the one of median error",
         "How sure these scores are",
+        "Where the uncertainty comes from",
+        "One model was trained",
+        "correlation with the encoded truth",
+        "taken at its word over the whole horizon",
     ):
         assert words in page.text
     assert "Not on this page" not in page.text
@@ -107,15 +111,18 @@ def test_missing_pieces_are_said_in_one_line_each(tmp_path):
         {"chains": 3, "clean": False},
     ],
 )
-def test_reports_of_other_shapes(tmp_path, options):
+def test_reports_of_other_shapes(tmp_path, options, monkeypatch):
+    # The figures are made but not painted, which would take seconds each time.
+    monkeypatch.setattr(import_module("pyro_msm.analysis.report"), "png", lambda figure: "")
     ensemble = synthetic_ensemble(**options)
     run_folder(tmp_path, ensemble)
     page = Outside(analysis.report(tmp_path).read_text())
     assert "In plain words" in page.text
     channels = options.get("channels", 1)
-    per_channel = 1 if options.get("plane") else 2
-    uncalibrated = options.get("members") == 1
-    assert len(page.loads) == per_channel * channels + 4 - uncalibrated
+    per_channel = 2 if options.get("plane") else 3
+    # One member has no calibration, no probabilities, and no sources of its variance.
+    unknown = 3 if options.get("members") == 1 else 0
+    assert len(page.loads) == per_channel * channels + 8 - unknown
 
 
 def test_a_diverged_run_is_reported_not_hidden(tmp_path):
@@ -178,6 +185,12 @@ def test_captions_stay_with_their_figures():
         (plots.latents(ensemble), "encoder"),
         (plots.error_growth(result), "relative error of the ensemble mean"),
         (plots.calibration(result), "Calibration"),
+        (plots.probability(result), "effective samples"),
+        (plots.variance_parts(ensemble, result), "one chain"),
+        (plots.spectra(result), "Energy spectra"),
+        (plots.scales(result), "What the scales do"),
+        (plots.maps(ensemble, np.arange(4)), "4 trajectories, against the clean truth"),
+        (plots.comparison({"one": result, "other": result}), "Runs side by side"),
         (plots.training(RECORDS), "Training"),
     ]:
         assert words in figure.get_label()

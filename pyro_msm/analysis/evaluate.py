@@ -22,7 +22,7 @@ from pyro_msm.analysis.diagnostics import (
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES, intervals
 from pyro_msm.analysis.scorecard import Scorecard
-from pyro_msm.analysis.scored_forecast import Forecast
+from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast
 from pyro_msm.errors import InputError
 from pyro_msm.files import write_text
 
@@ -102,7 +102,7 @@ def _split_scores(
 ) -> dict[str, Any]:
     model = Forecast(view.signal, view.predictive, 0.0, view.diverged_at)
     count, times = len(trajectories), len(view.time) - 1
-    diagnostics = {
+    diagnostics: dict[str, Diagnostic] = {
         "variance_parts": VarianceSplit(view, count),
         "pit": Uniformity(view.members, count, times),
         "exceedance": Exceedance(view, trajectories),

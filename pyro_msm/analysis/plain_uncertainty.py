@@ -46,8 +46,8 @@ def sources(result: Mapping[str, Any]) -> str:
         named.append(f"{_percent(shares['observation'])} is observation noise")
     if shares["epistemic"] is None:
         return (
-            f"Of the forecast's variance {' and '.join(named)}. One model was trained, so it is not "
-            "known how much others would disagree: --chains 4 trains four."
+            f"Of the forecast's variance {' and '.join(named)}. One model was trained, so "
+            "how much others would disagree is not known: --chains 4 trains four."
         )
     return (
         f"Of the forecast's variance {_percent(shares['epistemic'])} is disagreement between "
@@ -69,12 +69,13 @@ def scales(result: Mapping[str, Any]) -> str:
     spectrum = result.get("spectrum")
     if spectrum and spectrum["log_ratio_rms"] is not None:
         factor = 2.718281828 ** spectrum["log_ratio_rms"]
-        verdict = "as much" if factor <= LIKE else "not as much"
-        off = "" if factor <= LIKE else f": energies are off by a factor of {factor:.2g} typically"
-        said.append(
-            f"Over the scales that matter single members have {verdict} structure as the truth"
-            f"{off}."
-        )
+        if factor <= LIKE:
+            said.append("Single members have as much energy at each scale as the truth.")
+        else:
+            said.append(
+                "Single members are not as rough or smooth as the truth: their energy at a scale "
+                f"is typically off by a factor of {factor:.2g}."
+            )
     return " ".join(said)
 
 

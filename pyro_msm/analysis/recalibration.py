@@ -123,11 +123,12 @@ def _least_factor(scores: np.ndarray, allowed: float, simultaneous: bool) -> flo
 
 
 def _distance(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """|y − x̄| / s, infinite where a wrong mean has no spread, NaN where not observed."""
+    """|y − x̄| / s; infinite where there is no spread or a member diverged, NaN if not observed."""
     error = np.abs(members.mean(0, dtype=np.float64) - truth)
     spread = members.std(0, ddof=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(error == 0, 0.0, error / spread)
+        distance = np.where(error == 0, 0.0, error / spread)
+    return np.where(np.isfinite(truth), np.nan_to_num(distance, nan=np.inf, posinf=np.inf), np.nan)
 
 
 def _running(values: np.ndarray, window: int) -> np.ndarray:

@@ -34,6 +34,28 @@ def interval_lines(result: Mapping[str, Any]) -> dict[str, str]:
     return lines
 
 
+def latent_lines(result: Mapping[str, Any]) -> dict[str, str]:
+    """How the latent states behave, a line for the macro state and one for each micro component."""
+    named = {
+        "std": "standard deviation",
+        "spread": "of which spread of members",
+        "memory": "forgets within",
+        "correlation": "correlation with the encoded truth",
+    }
+    lines = {}
+    for state, found in ((result.get("scales") or {}).get("latents") or {}).items():
+        known = [key for key in named if found.get(key) is not None]
+        if state == "macro":
+            rows = {f"macro ζ, mean of {found['components']}": {k: found[k] for k in known}}
+        else:
+            count = found["components"]
+            rows = {f"micro η[{i + 1}]": {k: found[k][i] for k in known} for i in range(count)}
+        for name, row in rows.items():
+            parts = [f"{named[k]} {v:.3g}" for k, v in row.items() if v is not None]
+            lines[name] = ", ".join(parts)
+    return lines
+
+
 def data_card(ensemble: Ensemble) -> dict[str, str]:
     """Sizes, splits and attributes of the data behind an ensemble."""
     sizes = ensemble.observed.sizes

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from pyro_msm.analysis import plots
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plain_words import sentences
-from pyro_msm.analysis.report_cards import data_card, flat, interval_lines
+from pyro_msm.analysis.report_cards import data_card, flat, interval_lines, latent_lines
 from pyro_msm.analysis.score_rows import Row, rows
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.ensemble import open_ensemble
@@ -45,6 +45,7 @@ class Page:
         summary: plain sentences, most important first.
         tables: rows of scores, by title.
         intervals: scores with their intervals, as text.
+        latents: statistics of the latent states, as text.
         sections: figures under their headings.
         data_card: what is known of the data.
         environment: versions and machine.
@@ -58,6 +59,7 @@ class Page:
     summary: list[str] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
     intervals: dict[str, str] = field(default_factory=dict)
+    latents: dict[str, str] = field(default_factory=dict)
     sections: dict[str, list[Drawing]] = field(default_factory=dict)
     data_card: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -111,6 +113,7 @@ def read_run(folder: Path | str) -> Page:
             page.summary = sentences(result)
             page.tables = _tables(result)
             page.intervals = interval_lines(result)
+            page.latents = latent_lines(result)
         _draw_fields(page, ensemble, which)
         if result:
             _draw_scores(page, ensemble, which, result)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pyro_msm.analysis.report_page import Drawing, Page, read_run
 from pyro_msm.analysis.score_rows import COLUMNS
@@ -40,7 +41,8 @@ def _sheets(page: Page) -> Iterator[Figure]:
     for heading, drawings in page.sections.items():
         for drawing in drawings:
             yield _with_caption(heading, drawing)
-    cards = ["DATA", *_card(page.data_card), ""]
+    cards = ["LATENT STATES", *_card(page.latents), ""] if page.latents else []
+    cards += ["DATA", *_card(page.data_card), ""]
     if page.config:
         cards += ["CONFIGURATION", *page.config.splitlines(), ""]
     if page.environment:
@@ -117,13 +119,13 @@ def _with_caption(heading: str, drawing: Drawing) -> Figure:
     The figure is laid out first and then left as it is; the texts are outside its layout.
     """
     figure = drawing.figure
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1))
     caption = textwrap.wrap(drawing.caption, 118)
     width, height = figure.get_size_inches()
     above, below = 0.7, 0.2 + 0.16 * len(caption)
     whole = height + above + below
     figure.set_size_inches(width, whole)
-    figure.get_layout_engine().set(rect=(0.01, below / whole, 0.98, height / whole))
+    layout = ConstrainedLayoutEngine(rect=(0.01, below / whole, 0.98, height / whole))
+    figure.set_layout_engine(layout)
     texts = [
         figure.text(0.02, 1 - 0.15 / whole, heading, fontsize=9, color="0.35", va="top"),
         figure.text(0.02, 1 - 0.33 / whole, drawing.title, fontsize=12, weight="bold", va="top"),

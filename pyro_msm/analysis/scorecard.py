@@ -79,8 +79,8 @@ class Scorecard:
         noisy = self.forecast.with_noise(signal, trajectory, times)
         clean = None
         if self.ensemble.clean is not None:
-            clean, _ = self.ensemble.truth_of(self.ensemble.clean, trajectory, times)
-            clean = scores.Block(signal, clean)
+            known, _ = self.ensemble.truth_of(self.ensemble.clean, trajectory, times)
+            clean = scores.Block(signal, known)
         seen = Seen(
             place, scores.Block(signal, truth, mask), scores.Block(noisy, truth, mask), clean
         )

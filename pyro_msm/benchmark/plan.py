@@ -12,6 +12,7 @@ from pyro_msm import presets
 from pyro_msm.config import Config, resolve
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.baselines import ALL_BASELINES
+from pyro_msm.nn.comoving import ANGLE
 
 MACRO_ONLY = "macro-only"
 MULTISCALE = "multiscale"
@@ -79,7 +80,10 @@ class Plan:
         data = {"seed": config.data.seed or 0}
         if config.data.options.get("file"):  # a measured record ends where it ends
             data["extrapolation"] = 0
-        return config.model_copy(update={"data": config.data.model_copy(update=data)})
+        sections: dict[str, Any] = {"data": config.data.model_copy(update=data)}
+        if job.micro is not None and job.micro <= ANGLE:  # too few for a moving frame
+            sections["model"] = config.model.model_copy(update={"frame": "fixed"})
+        return config.model_copy(update=sections)
 
 
 def load_plan(preset: str) -> Plan:

@@ -124,17 +124,24 @@ def _records(
             fitted, seconds = _trained(job, config, data, results, force, progress)
         else:
             fitted, seconds = _baseline(job.model, plan, config, data)
+        more: Record = {"train_seconds": seconds}
+        if job.model in OURS and config.model.frame != "fixed":
+            more["note"] = f"in the {config.model.frame} frame"
         members, seed = config.rollout.members, job.seed or 0
         return [
-            r
-            | {"train_seconds": seconds}
-            | scoring.scored(fitted, data, r["split"], members, times, seed)
+            _noted(r | more, scoring.scored(fitted, data, r["split"], members, times, seed))
             for r in rows
         ]
     except FAILURES as error:
         reason = " ".join(str(error).split())
         logger.warning("%s: no %s: %s", job.system, job, reason)
         return [r | {"note": reason} for r in rows]
+
+
+def _noted(record: Record, scores: Record) -> Record:
+    """Both, their notes joined."""
+    notes = [found["note"] for found in (record, scores) if "note" in found]
+    return record | scores | {"note": "; ".join(notes)}
 
 
 def _trained(

@@ -216,18 +216,28 @@ def evaluate(run: opt.Run, quiet: opt.Quiet = False) -> None:
 
 
 @app.command()
-def report(run: opt.Run, quiet: opt.Quiet = False) -> None:
+def report(
+    run: opt.Run,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write RUN/report.pdf too.")] = False,
+    animate: Annotated[
+        bool,
+        typer.Option("--animate", help="Write RUN/animation.gif too, and .mp4 if ffmpeg is there."),
+    ] = False,
+    quiet: opt.Quiet = False,
+) -> None:
     """Writes RUN/report.html, a self-contained page with figures.
 
     Examples:
 
     - `pyro-msm report runs/kdv`
+    - `pyro-msm report runs/kdv --pdf --animate`
     """
     from pyro_msm.cli import stages
     from pyro_msm.runs import RunDirectory
 
     set_up_logging(quiet)
-    show(str(stages.report(RunDirectory.open(run))))
+    for path in stages.report(RunDirectory.open(run), pdf=pdf, animate=animate):
+        show(str(path))
 
 
 @app.command("run")
@@ -269,16 +279,22 @@ def run_all(
     from pyro_msm import analysis
 
     show(analysis.table(scores))
-    show(f"Report: {stages.report(opened)}")
+    show(f"Report: {stages.report(opened)[0]}")
 
 
 @app.command()
-def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs.")]) -> None:
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluated runs.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with curves over lead time too.")
+    ] = None,
+) -> None:
     """Shows the scores of several runs side by side.
 
     Examples:
 
     - `pyro-msm compare runs/kdv runs/kdv-macro-only`
+    - `pyro-msm compare runs/kdv runs/kdv-macro-only --html compare.html`
     """
     from pyro_msm.cli.tables import comparison_table
     from pyro_msm.runs import RunDirectory
@@ -290,6 +306,10 @@ def compare(runs: Annotated[list[Path], typer.Argument(help="Folders of evaluate
             raise InputError(f"{path} has no scores yet: run `pyro-msm evaluate {path}` first")
         scores[str(path)] = json.loads(run.scores.read_text("utf-8"))
     show(comparison_table(scores))
+    if html is not None:
+        from pyro_msm import analysis
+
+        show(str(analysis.comparison_page(scores, html)))
 
 
 app.command(cls=WithLists)(benchmark)

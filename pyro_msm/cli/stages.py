@@ -172,14 +172,25 @@ def evaluate(run: RunDirectory) -> dict[str, Any]:
     return scores
 
 
-def report(run: RunDirectory) -> Path:
-    """Writes ``RUN/report.html`` and returns its path."""
+def report(run: RunDirectory, *, pdf: bool = False, animate: bool = False) -> list[Path]:
+    """Writes ``RUN/report.html``, and what else is asked for; returns the paths, the page first."""
     if not run.scores.exists():
         raise InputError(f"{run.path} has no scores yet: run `pyro-msm evaluate {run.path}` first")
 
-    from pyro_msm import analysis
+    import json
 
-    return analysis.report(run.path)
+    from pyro_msm import analysis
+    from pyro_msm.forecasting import open_ensemble
+
+    paths = [analysis.report(run.path)]
+    if pdf:
+        paths.append(analysis.report_pdf(run.path))
+    if animate:
+        with open_ensemble(run.path) as tree:
+            ensemble = analysis.Ensemble(tree)
+            shown = analysis.typical(ensemble, json.loads(run.scores.read_text("utf-8")))
+            paths += analysis.animate(ensemble, run.path, shown)
+    return paths
 
 
 def forecast(

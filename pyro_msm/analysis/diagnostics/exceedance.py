@@ -56,7 +56,7 @@ class Exceedance:
         """See ``Diagnostic``."""
         self.table.add(seen.noisy, *seen.place)
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> dict[str, Any]:
         """``skill`` is 1 − Brier/(p(1 − p)): the gain over always saying the base rate p."""
         chance, observed, share = self.table.overall("reliability")
         base = float(np.nansum(observed * share))

@@ -43,7 +43,7 @@ def latent_statistics(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str,
                 encoded = np.asarray(encoded, float).reshape(members.shape[1:])
             sums.add(members, encoded)
         time = np.asarray(posterior["time_full"].values, float)
-        found = sums.result(time)
+        found: dict[str, Any] = dict(sums.result(time))
         size = len(found["std"])
         if name == "macro":
             found = {key: _mean(values) for key, values in found.items()}

@@ -83,7 +83,7 @@ def scales(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str, Any] | Non
         ]
         truth, mask = ensemble.truth_of(source, int(trajectory), times)
         truth = truth[0] if mask is None else np.where(mask, truth, np.nan)[0]
-        moments.add(*parts, truth)
+        moments.add(parts[0], parts[1], truth)
         for name, part in zip(spectra, parts, strict=True):
             spectra[name] += spectrum(part).mean((0, 1)) / len(trajectories)
         space = tuple(range(2, len(dims)))

@@ -25,7 +25,8 @@ def spectrum_of(ensemble: Ensemble) -> scores.Spectrum:
     domain = ensemble.attrs.get("domain")
     if domain is None:
         domain = [_length(ensemble, str(axis)) for axis in axes]
-    return scores.Spectrum(shape, np.broadcast_to(np.asarray(domain, float), len(shape)), periodic)
+    lengths = np.broadcast_to(np.asarray(domain, float), len(shape))
+    return scores.Spectrum(shape, lengths.tolist(), periodic)
 
 
 def _length(ensemble: Ensemble, axis: str) -> float:

@@ -41,12 +41,12 @@ class VarianceSplit:
         """See ``Diagnostic``."""
         self.table.add(seen.signal, *seen.place)
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> dict[str, Any]:
         """Means over points, in the squared units of the field, and their shares in the total."""
         epistemic, dynamical = self._known(self.table.overall("parts"))
         parts = dict(zip(PARTS, (epistemic, dynamical, self.noise), strict=True))
         known = {name: float(value) for name, value in parts.items() if value is not None}
-        total = sum(known.values())
+        total = None if dynamical is None else sum(known.values())
         lists: dict[str, Any] = {"lead_time": self.lead_time}
         lists |= zip(PARTS, self._known(self.table.by_time("parts").T), strict=False)
         steady = self.noise is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -82,6 +83,12 @@ def mean_part(ensemble: Ensemble, name: str, trajectory: int) -> xr.DataArray | 
     if name not in posterior:
         return None
     return posterior[name].isel(trajectory=trajectory).mean("chain")
+
+
+def trajectories(result: Mapping[str, Any]) -> str:
+    """How many trajectories were scored, in words."""
+    number = result["trajectories"]
+    return f"{number} {'trajectory' if number == 1 else 'trajectories'}"
 
 
 def columns(ensemble: Ensemble, count: int) -> np.ndarray:

@@ -21,7 +21,8 @@ def probability(result: Mapping[str, Any]) -> Figure:
     Raises:
         InputError: one member, or a member diverged, so that neither is known.
     """
-    pit, event = result.get("pit"), result.get("exceedance")
+    pit: Any = result.get("pit")
+    event: Any = result.get("exceedance")
     usable = event is not None and event["brier"] is not None and result["members"] > 1
     pieces.require(bool(pit) or usable, "no probabilities: one member only, or diverged")
     figure = style.new_figure(3.2)

@@ -20,7 +20,7 @@ def spectra(result: Mapping[str, Any]) -> Figure:
     Raises:
         InputError: the scores have no spectrum, or its members diverged.
     """
-    found = result.get("spectrum")
+    found: Any = result.get("spectrum")
     known = bool(found) and None not in found["members"]
     pieces.require(known, "no spectrum: members diverged, or the truth has gaps")
     wave = np.asarray(found["wavenumber"])[1:]
@@ -75,7 +75,7 @@ def scales(result: Mapping[str, Any]) -> Figure:
     Raises:
         InputError: the forecast has no macro and micro parts.
     """
-    found = result.get("scales")
+    found: Any = result.get("scales")
     known = bool(found) and None not in found["spectrum"]["macro"]
     pieces.require(known, "the forecast has no macro and micro part, or it diverged")
     figure = style.new_figure(3.2)

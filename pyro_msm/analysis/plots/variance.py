@@ -39,9 +39,11 @@ def variance_parts(
     Raises:
         InputError: the scores have no such parts, or all of them are unknown.
     """
-    parts = result.get("variance_parts")
-    known = parts and any(_curve(parts, name) is not None for name in LABELS)
-    pieces.require(bool(known), "the variance of the members is not known: one member only")
+    parts: Any = result.get("variance_parts")
+    known = parts and _curve(parts, "dynamical") is not None
+    pieces.require(
+        bool(known), "the variance of the members is not known: one draw a chain, or diverged"
+    )
     figure = style.new_figure(3.1)
     left, *right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     _stack(left, parts)
@@ -55,7 +57,7 @@ def variance_parts(
     note = f" Not known here: {parts['note']}." if parts["note"] else ""
     caption = (
         "Sources of the forecast's variance (law of total variance). Left: means over "
-        f"{result['trajectories']} trajectories, stacked; their sum is the variance of the members "
+        f"{pieces.trajectories(result)}, stacked; their sum is the variance of the members "
         "with observation noise. More data or a better model can reduce the part between chains "
         f"only.{note} Right: standard deviations within and between chains for trajectory {which}"
         f"{last}."
@@ -80,7 +82,7 @@ def _stack(axes: Axes, parts: Mapping[str, Any]) -> None:
             continue
         share = parts["shares"][name]
         text = label if share is None else f"{label}: {100 * share:.0f} %"
-        look = {"edgecolor": "0.25", "linewidth": 0.5, **LOOKS[name]}
+        look: dict[str, Any] = {"edgecolor": "0.25", "linewidth": 0.5, **LOOKS[name]}
         axes.fill_between(lead, bottom, bottom + curve, label=text, **look)
         bottom = bottom + curve
     axes.set_ylim(bottom=0)
@@ -93,13 +95,18 @@ def _map(figure: Figure, axes: Axes, ensemble: Ensemble, values: np.ndarray, nam
     title = {"dynamical": "within chains", "epistemic": "between chains"}[name]
     names = pieces.axis_names(ensemble)
     if not np.isfinite(values).any():
-        reason = "not known:\none chain" if name == "epistemic" else "not known:\none draw"
+        reason = "not known:\none chain" if name == "epistemic" else "not known:\ndiverged"
         axes.text(0.5, 0.5, reason, ha="center", va="center", fontsize=9)
         axes.set(xticks=[], yticks=[])
         style.tidy(axes, "", "", title)
         return
     top = float(np.nanquantile(values, 0.995)) or 1.0
-    common = {"cmap": style.MAGNITUDE_MAP, "vmin": 0.0, "vmax": top, "rasterized": True}
+    common: dict[str, Any] = {
+        "cmap": style.MAGNITUDE_MAP,
+        "vmin": 0.0,
+        "vmax": top,
+        "rasterized": True,
+    }
     x = pieces.axis(ensemble, names[0])
     if len(names) == 1:
         mesh = axes.pcolormesh(x, ensemble.time, values, **common)
