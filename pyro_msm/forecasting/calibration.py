@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MEMBERS = 20
 TIMES = 24
-FACTORS = tuple(float(2 ** (k / 2)) for k in range(-6, 7))
+#: A handful of validation trajectories can show that an ensemble is too narrow, not that it is too
+#: wide: the ones with large errors may not be among them. So no factor is below 1.
+FACTORS = tuple(float(2 ** (k / 2)) for k in range(7))
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Calibration:
 def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calibration:
     """The factors with the least fair CRPS of noisy members against noisy validation data.
 
-    Both are searched over powers of √2 within 1/8 … 8, one after the other, twice, with the same
-    random numbers throughout.
+    Both are searched over powers of √2 from 1 to 8, one after the other, twice, with the same random
+    numbers throughout.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
