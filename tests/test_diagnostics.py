@@ -171,8 +171,25 @@ def test_the_band_is_trusted_up_to_where_it_fails():
     assert held["beyond"]["factor"] == pytest.approx(2, rel=0.1)
     assert "beyond that it held " in said(result)
     assert "and is too narrow by " in said(result)
+    assert held["from"] == 0
+    assert held["before"] is None
     wide = fail_late(2.0)["band_holds"]
     assert wide["beyond"]["factor"] == pytest.approx(0.5, rel=0.15)
+
+
+def test_a_band_that_fails_at_first_and_then_recovers_is_described_as_such():
+    ensemble = synthetic_ensemble(members=79, points=100, times=21)
+    for group, name in [("posterior", "signal"), ("posterior_predictive", "field")]:
+        values = ensemble[group][name].values
+        mean = values.mean((0, 1), keepdims=True)
+        values[:, :, :, :7] = (mean + 0.4 * (values - mean))[:, :, :, :7]
+    result = analysis.evaluate(ensemble)
+    held = result["band_holds"]
+    assert held["from"] in (pytest.approx(0.3), pytest.approx(0.35))
+    assert held["until"] == pytest.approx(1)
+    assert held["before"]["factor"] == pytest.approx(2.5, rel=0.1)
+    assert held["beyond"] is None
+    assert "before that it held" in said(result)
 
 
 def test_a_calibrated_band_is_trusted_throughout_and_a_wrong_one_never():
@@ -181,7 +198,7 @@ def test_a_calibrated_band_is_trusted_throughout_and_a_wrong_one_never():
     assert right["band_holds"]["beyond"] is None
     wrong = analysis.evaluate(synthetic_ensemble(members=79, points=100, times=21, spread=0.5))
     assert wrong["band_holds"]["until"] is None
-    assert "wrong from the first lead times on: it is too narrow by 2" in said(wrong)
+    assert "wrong at all lead times: it is too narrow by " in said(wrong)
     assert analysis.evaluate(synthetic_ensemble(trajectories=1))["band_holds"] is None
     assert too_narrow(0.9, 0.9) == pytest.approx(1)
 

@@ -18,21 +18,24 @@ def trust(result: Mapping[str, Any]) -> str:
     truth = "noise-free" if held["against"] == "clean" else "noisy"
     band = f"The {_percent(held['nominal'])} band"
     horizon = result["by_lead_time"]["lead_time"][-1]
-    beyond = held["beyond"]
-    if beyond is None:
+    before, beyond = held.get("before"), held["beyond"]
+    if held["until"] is None:
+        return (
+            f"{band} held {_held(beyond)} of the {truth} truth, and is wrong at all lead times: it "
+            f"is {_width(beyond['factor'])}."
+        )
+    if not before and not beyond:
         return (
             f"{band} can be taken at its word over the whole horizon (lead time {horizon:.3g}): it "
             f"held {_held(held)} of the {truth} truth."
         )
-    if held["until"] is None:
-        return (
-            f"{band} held {_held(beyond)} of the {truth} truth, and is wrong from the first lead "
-            f"times on: it is {_width(beyond['factor'])}."
-        )
-    return (
-        f"{band} held {_held(held)} of the {truth} truth up to lead time {held['until']:.3g}; "
-        f"beyond that it held {_held(beyond)} and is {_width(beyond['factor'])}."
-    )
+    start = f"from lead time {held['from']:.3g} " if before else ""
+    end = f"up to {'' if before else 'lead time '}{held['until']:.3g}"
+    parts = [f"{band} held {_held(held)} of the {truth} truth {start}{end}"]
+    for name, part in [("before", before), ("beyond", beyond)]:
+        if part:
+            parts.append(f"{name} that it held {_held(part)} and is {_width(part['factor'])}")
+    return "; ".join(parts) + "."
 
 
 def sources(result: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from pyro_msm import scores
 from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES
 from pyro_msm.analysis.scorecard import LEVELS, Scorecard
+
+Found = Callable[[slice], tuple[float, np.ndarray, bool]]
 
 # A band that is off by less than this is not called wrong, however sure we are of it.
 TOLERANCE = 0.05
@@ -21,9 +24,10 @@ def band_holds(card: Scorecard, seed: int, level: float = 0.9) -> dict[str, Any]
     """The longest lead time up to which the coverage agrees with the nominal one.
 
     Coverage is wrong where the nominal level lies outside its bootstrap interval over trajectories
-    and is missed by more than 0.05. The band holds until the first running window (a tenth of the
-    horizon) that is wrong, provided that all that follows, taken together, is wrong too. Against
-    the truth with which the spread is compared, see ``spread_skill_against``.
+    and is missed by more than 0.05. The band holds from the first running window (a tenth of the
+    horizon) that is right until the next that is wrong, provided that all that follows, taken
+    together, is wrong too. Against the truth with which the spread is compared, see
+    ``spread_skill_against``.
 
     Args:
         card: the scores of a forecast.
@@ -31,10 +35,11 @@ def band_holds(card: Scorecard, seed: int, level: float = 0.9) -> dict[str, Any]
         level: which band, one of ``LEVELS``.
 
     Returns:
-        ``until`` (None: wrong from the start), with the coverage ``observed`` up to there and its
-        ``interval``; ``beyond``: the coverage after it, or from the start, and the ``factor`` by
-        which Gaussian errors make that band too narrow (below 1: too wide), None where it holds
-        throughout. None with one member or trajectory, or where members diverged.
+        ``from`` (0 as a rule) and ``until`` (None: wrong throughout), with the coverage
+        ``observed`` between and its ``interval``; ``before`` and ``beyond``: the coverage outside,
+        and the ``factor`` by which Gaussian errors make that band too narrow (below 1: too wide),
+        None where there is no such part; wrong throughout is all ``beyond``. None instead of all
+        this with one member or trajectory, or where members diverged.
     """
     table, lead = card.spread_table, card.ensemble.lead_time[1:]
     place = LEVELS.index(level)
@@ -54,25 +59,36 @@ def band_holds(card: Scorecard, seed: int, level: float = 0.9) -> dict[str, Any]
         wrong = abs(observed - nominal) > TOLERANCE and not low <= nominal <= high
         return observed, np.array([low, high]), wrong
 
-    until = _first_wrong(len(lead), found)
-    result: dict[str, Any] = {"level": level, "nominal": nominal, "against": card.against}
-    held = found(slice(0, until)) if until else (None, None, False)
-    result |= {"until": lead[until - 1] if until else None, "observed": held[0]}
-    result |= {"interval": held[1], "beyond": None}
-    if until < len(lead):
-        observed, interval, _ = found(slice(until, None))
+    def failing(times: slice) -> dict[str, Any] | None:
+        if not len(lead[times]):
+            return None
+        observed, interval, _ = found(times)
         factor = too_narrow(observed, nominal)
-        result["beyond"] = {"observed": observed, "interval": interval, "factor": factor}
+        return {"observed": observed, "interval": interval, "factor": factor}
+
+    begin, end = _right(len(lead), found)
+    result: dict[str, Any] = {"level": level, "nominal": nominal, "against": card.against}
+    result |= {"from": None, "until": None, "observed": None, "interval": None}
+    if begin < end:
+        observed, interval, _ = found(slice(begin, end))
+        result |= {"from": lead[begin] if begin else 0.0, "until": lead[end - 1]}
+        result |= {"observed": observed, "interval": interval}
+    result["before"] = failing(slice(0, begin))
+    result["beyond"] = failing(slice(end, None))
     return result
 
 
-def _first_wrong(times: int, found: Any) -> int:
-    """Number of times before the band fails for good; all of them if it does not."""
+def _right(times: int, found: Found) -> tuple[int, int]:
+    """First time at which the band is right, and the first after it at which it fails for good."""
     width = max(1, round(WINDOW * times))
-    for start in range(times - width + 1):
-        if found(slice(start, start + width))[2] and found(slice(start, None))[2]:
-            return start
-    return times
+    windows = [found(slice(i, i + width))[2] for i in range(times - width + 1)]
+    if all(windows):
+        return 0, 0
+    begin = windows.index(False)
+    for start in range(begin, len(windows)):
+        if windows[start] and found(slice(start, None))[2]:
+            return begin, start
+    return begin, times
 
 
 def too_narrow(observed: float, nominal: float) -> float:

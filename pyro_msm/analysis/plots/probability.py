@@ -64,7 +64,7 @@ def _pit(axes: Axes, pit: Mapping[str, Any] | None) -> None:
     axes.axhline(0, **style.FLOOR)
     axes.plot(place, excess, label="ensemble", **{**style.MEAN, "linestyle": "-"})
     axes.set(xlim=(0, 1), ylim=(-1.2 * largest, 1.2 * largest))
-    style.legend(axes, loc="upper right")
+    style.legend(axes, loc="best")
 
 
 def _reliability(axes: Axes, event: Mapping[str, Any] | None) -> None:
@@ -102,7 +102,7 @@ def _brier(axes: Axes, event: Mapping[str, Any] | None, result: Mapping[str, Any
     base = event["base_rate"]
     axes.axhline(base * (1 - base), label="base rate", **style.FLOOR)
     axes.set_ylim(0, 1.2 * max(np.nanmax([*values, 0]), base * (1 - base)))
-    style.legend(axes, loc="lower right")
+    style.legend(axes, loc="center right")
 
 
 def _nothing(axes: Axes) -> None:
