@@ -66,18 +66,14 @@ def test_k_steps_and_a_resumption_are_n_steps(cli: Cli, tmp_path: Path) -> None:
     assert all(bool((one[name] == other[name]).all()) for name in one)
 
 
-def test_a_users_file_trains_and_sizes_are_said(
-    cli: Cli, tmp_path: Path, data_file: Path
-) -> None:
+def test_a_users_file_trains_and_sizes_are_said(cli: Cli, tmp_path: Path, data_file: Path) -> None:
     small = [*settings()]
     chosen = [p for p in small if p.startswith(("training", "rollout", "model.hidden", "model.dr"))]
     flags = [part for p in chosen for part in ("--set", p)]
     result = cli("run", data_file, "--out", tmp_path / "run", *flags)
     assert result.exit_code == 0, result.output
     assert "model.macro = [20] chosen" in result.stderr
-    forecast = cli(
-        "forecast", tmp_path / "run", "--initial", data_file, "-o", tmp_path / "next.nc"
-    )
+    forecast = cli("forecast", tmp_path / "run", "--initial", data_file, "-o", tmp_path / "next.nc")
     assert forecast.exit_code == 0, forecast.output
     with xr.open_dataset(tmp_path / "next.nc") as found:
         assert found["field"].dims == ("member", "trajectory", "time", "channel", "x")
@@ -105,9 +101,7 @@ def test_wrong_sizes_end_in_one_line(
 @pytest.mark.parametrize(
     ("damage", "message"), [("cut", "truncated or no checkpoint"), ("gone", "has no checkpoint")]
 )
-def test_a_damaged_checkpoint_is_told(
-    cli: Cli, tmp_path: Path, damage: str, message: str
-) -> None:
+def test_a_damaged_checkpoint_is_told(cli: Cli, tmp_path: Path, damage: str, message: str) -> None:
     run = tmp_path / "run"
     assert cli("train", "kdv-1d", "--out", run, *settings()).exit_code == 0
     for name in ("best", "last"):

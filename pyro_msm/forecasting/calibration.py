@@ -39,8 +39,8 @@ class Calibration:
 def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calibration:
     """The factors with the least fair CRPS of noisy members against noisy validation data.
 
-    Both are searched over powers of √2 from 1 to 8, one after the other, twice, with the same random
-    numbers throughout.
+    Both are searched over powers of √2 from 1 to 8, one after the other, twice, with the same
+    random numbers throughout.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.

@@ -3,8 +3,8 @@
 On a periodic axis a pattern may stand anywhere. The first two microscale components are the cosine
 and the sine of the pattern's angle; the others, the encoder and the decoder see the field turned
 back by that angle. This is symmetry reduction by slicing (Budanur et al., Phys. Rev. Lett. 114,
-084102, 2015), with the angle of the field's energy in place of that of its first Fourier mode, which
-may vanish.
+084102, 2015), with the angle of the field's energy in place of that of its first Fourier mode,
+which may vanish.
 """
 
 from __future__ import annotations
