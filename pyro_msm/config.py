@@ -72,7 +72,7 @@ class ModelConfig(Section):
     micro: int = Field(5, ge=0, description="size of the microscale state; 0 is macro-only")
     snapshots: int = Field(1, ge=1, description="consecutive snapshots that the encoder sees")
     hidden: int = Field(128, ge=1, description="width of the microscale encoder and decoder")
-    drift_hidden: int = Field(128, ge=1, description="width of the drift networks")
+    drift_hidden: int = Field(64, ge=1, description="width of the drift networks")
     drift_layers: int = Field(2, ge=1, description="hidden layers of the drift networks")
     neighbourhood: int = Field(
         5, ge=1, description="coarse points (odd) that the macroscale drift sees on each axis"
@@ -119,7 +119,7 @@ class TrainingConfig(Section):
     points: Size | None = Field(
         None, description="random grid points at which a step's likelihood is taken (none: all)"
     )
-    quadrature: int = Field(8, ge=1, description="random times at which the path term is taken")
+    quadrature: int = Field(4, ge=1, description="random times at which the path term is taken")
     path_weight: float = Field(
         16.0, ge=0, description="tempering of the path term: 1 is the evidence lower bound"
     )

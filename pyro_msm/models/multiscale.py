@@ -93,7 +93,7 @@ class MultiscaleSDE(PyroModule):
         micro: int = 5,
         rank: int = 32,
         hidden: int = 128,
-        drift_hidden: int = 128,
+        drift_hidden: int = 64,
         drift_layers: int = 2,
         neighbourhood: int = 5,
         view: int = 64,
@@ -103,7 +103,7 @@ class MultiscaleSDE(PyroModule):
         frame: str = "fixed",
         snapshots: int = 1,
         std_floor: float = 0.01,
-        quadrature: int = 8,
+        quadrature: int = 4,
         known_drift: KnownDrift | None = None,
     ) -> None:
         # A name of its own keeps the parameters of two models apart in Pyro's global store; made
