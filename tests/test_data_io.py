@@ -55,9 +55,12 @@ def test_what_is_saved_comes_back_identical(tmp_path, simulated, name, make):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_reading_leaves_values_on_disk(tmp_path, simulated, name):
+def test_only_large_files_stay_on_disk(tmp_path, simulated, name, monkeypatch):
     data.save(simulated, tmp_path / name)
-    assert not data.open(tmp_path / name)["field"].variable._in_memory
+    assert data.open(tmp_path / name)["field"].variable._in_memory
+    monkeypatch.setattr("pyro_msm.data.io.IN_MEMORY", 0)
+    with data.open(tmp_path / name) as large:
+        assert not large["field"].variable._in_memory
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -120,7 +120,8 @@ def test_arviz_reads_the_tree_and_its_file(tmp_path):
         path = tmp_path / f"ensemble{suffix}"
         for _ in range(2):  # the second time over the first
             write_ensemble(tree, path)
-        read = open_ensemble(path)
+        with open_ensemble(path) as opened:
+            read = opened.load()
         for name in tree.children:
             # NetCDF keeps no lists of one attribute.
             xr.testing.assert_equal(read[name].to_dataset().load(), tree[name].to_dataset())

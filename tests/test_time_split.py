@@ -52,7 +52,8 @@ def test_a_record_trains_rolls_out_and_is_scored(cli: Cli, tmp_path: Path, snaps
     assert "No regression beside it" in result.stderr
 
     test = data.select(dataset, "test")
-    tree = open_ensemble(out)
+    with open_ensemble(out) as opened:
+        tree = opened.load()
     stored = tree["posterior"]["time"].values
     assert stored[0] == test["time"].values[snapshots - 1]
     assert stored[-1] == test["time"].values[-1]

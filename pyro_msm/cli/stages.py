@@ -161,13 +161,13 @@ def evaluate(run: RunDirectory) -> dict[str, Any]:
     from pyro_msm import analysis
     from pyro_msm.forecasting import open_ensemble
 
-    tree = open_ensemble(run.ensemble)
-    seconds = {
-        "train": run.training_seconds(),
-        "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
-    }
-    baselines = _baselines(tree, dataset_of(run), run.config)
-    scores = analysis.evaluate(tree, baselines=baselines, seconds=seconds)
+    with open_ensemble(run.ensemble) as tree:
+        seconds = {
+            "train": run.training_seconds(),
+            "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
+        }
+        baselines = _baselines(tree, dataset_of(run), run.config)
+        scores = analysis.evaluate(tree, baselines=baselines, seconds=seconds)
     analysis.write_scores(run.scores, scores)
     return scores
 

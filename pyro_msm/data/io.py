@@ -20,10 +20,14 @@ from pyro_msm.errors import InputError
 NETCDF = (".nc", ".nc4")
 ZARR = (".zarr",)
 CHUNK_VALUES = 4_000_000
+IN_MEMORY = 2**31
 
 
 def open_dataset(path: Path | str) -> xr.Dataset:
-    """Reads and validates a dataset; values stay on disk until they are used.
+    """Reads and validates a dataset.
+
+    Values of more than ``IN_MEMORY`` bytes stay on disk until they are used; smaller files are read
+    and closed, so that they may be replaced, and no handle outlives its use.
 
     Args:
         path: a ``.nc`` file or a ``.zarr`` folder.
@@ -41,7 +45,11 @@ def open_dataset(path: Path | str) -> xr.Dataset:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise _unreadable(path, kind, error) from error
     try:
-        return validate(dataset, source=str(path))
+        validated = validate(dataset, source=str(path))
+        if dataset.nbytes <= IN_MEMORY:
+            validated = validated.load()
+            dataset.close()
+        return validated
     except (OSError, RuntimeError) as error:
         dataset.close()
         raise _unreadable(path, kind, error) from error
