@@ -103,7 +103,7 @@ class Windows:
     _field: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        values = np.array(self.data["field"].values, np.float32)
+        values = np.asarray(self.data["field"].values, np.float32)
         count = values.shape[1]
         check_length(self.data, self.length, self.snapshots)
         self.stride = min(self.stride, (count - self.snapshots) // (self.length - 1))
@@ -113,7 +113,7 @@ class Windows:
             values = np.where(observed, np.nan_to_num(values), 0.0).astype(np.float32)
             if not observed.all():
                 self._mask = torch.as_tensor(observed, device=self.device)
-        self._field = torch.as_tensor(values, device=self.device)
+        self._field = torch.tensor(values, device=self.device)
         times = np.asarray(self.data["time"].values, float)
         self.step = float((times[-1] - times[0]) / (count - 1))
         self._times = torch.tensor(times, dtype=torch.float32, device=self.device)

@@ -503,7 +503,8 @@ class MultiscaleForecaster(LatentForecaster):
         self.rollout_every = max(1, int(COARSEST / (self.rollout_step * fastest)))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.asarray(values, np.float32), device=self.device)
+        # A copy: aligned memory gives the same last bit every time.
+        return torch.tensor(np.asarray(values, np.float32), device=self.device)
 
     def _snapshots(self, window: xr.Dataset, whole: bool = False) -> np.ndarray:
         """The last ``warmup`` snapshots, or all: (trajectory, snapshots, channel, *grid).

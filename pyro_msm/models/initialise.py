@@ -226,7 +226,10 @@ def _decoder(rest: Tensor, encoder: Basis, code: Tensor) -> dict[str, Tensor]:
     rank = len(encoder.rows)
     basis = principal_basis(rest, rank, min(rank, code.shape[1]))
     coefficients = (rest - basis.mean) @ basis.rows.T
-    linear = torch.linalg.lstsq(code, coefficients).solution.T
+    # In float64: rounded, the same last bit every time, which LAPACK does not promise.
+    wide = code.double()
+    linear = torch.linalg.pinv(wide.T @ wide) @ (wide.T @ coefficients.double())
+    linear = linear.T.float()
     missing = rank - len(basis.modes)
     return {
         "decoder.basis": functional.pad(basis.modes, (0, 0, 0, missing)),
@@ -294,7 +297,11 @@ def principal_basis(rows: Tensor, largest: int, least: int) -> Basis:
 
 
 def _sample(train: xr.Dataset) -> Sample:
-    """Up to SNAPSHOTS snapshots; the lag is a few time steps, so that noise does not rule it."""
+    """Up to SNAPSHOTS snapshots; the lag is a few time steps, so that noise does not rule it.
+
+    The tensors are copies: PyTorch's memory is aligned, NumPy's may not be, and the last bit of a
+    matrix product depends on that.
+    """
     field = train["field"]
     trajectories, count = field.shape[:2]
     steps = max(1, min(8, (count - 1) // 4))
@@ -302,10 +309,10 @@ def _sample(train: xr.Dataset) -> Sample:
     chosen = np.unique(np.linspace(0, count - 1 - steps, each).round().astype(int))
     times = train["time"].values
     now, later = (
-        torch.as_tensor(np.nan_to_num(field.isel(time=index).values).astype(np.float32))
+        torch.tensor(np.nan_to_num(field.isel(time=index).values).astype(np.float32))
         for index in (chosen, chosen + steps)
     )
-    first = torch.as_tensor(np.nan_to_num(field.isel(time=0).values).astype(np.float32))
+    first = torch.tensor(np.nan_to_num(field.isel(time=0).values).astype(np.float32))
     lag = float(times[-1] - times[0]) / (count - 1) * steps
     return Sample(now.flatten(0, 1), later.flatten(0, 1), first, lag)
 
