@@ -94,6 +94,11 @@ class MultiscaleForecaster(LatentForecaster):
         forecaster.to(next(model.parameters()).device)
         return forecaster
 
+    @property
+    def label(self) -> str:
+        """What tables call it: a model without a microscale is the macro-only one."""
+        return self.name if self.model.network.micro else "macro-only"
+
     # --- training --------------------------------------------------------------------------------
 
     def fit(

@@ -68,7 +68,8 @@ def rollout(
     if isinstance(forecasters[0], MultiscaleForecaster):
         means = forecasters[0].encoded(chosen)
         encoded = forecasters[0].parts(means)
-    attrs = {"seconds_rollout": seconds, "members": members, "model": forecasters[0].name}
+    name = getattr(forecasters[0], "label", forecasters[0].name)
+    attrs = {"seconds_rollout": seconds, "members": members, "model": name}
     return assemble(drawn, chosen, labels, warmup, stored, encoded, attrs)
 
 
