@@ -11,7 +11,7 @@ from pyro_msm import data as datasets
 from pyro_msm.config import ModelConfig
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting import MultiscaleForecaster, initial_window
-from pyro_msm.forecasting.multiscale import chosen_macro
+from pyro_msm.forecasting.sizes import chosen_macro
 from tests.small_fields import (
     forecaster,
     model_and_guide,

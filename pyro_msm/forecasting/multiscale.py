@@ -23,11 +23,12 @@ from pyro_msm.forecasting.calibration import Calibration, calibrate
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.latent import LatentForecaster
+from pyro_msm.forecasting.sizes import chosen_macro
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.guides import AmortizedPathGuide
 from pyro_msm.inference import Trainer, load_checkpoint, restore_into
 from pyro_msm.models import MultiscaleSDE
-from pyro_msm.models.initialise import check_frame, check_macro, fitting_sizes
+from pyro_msm.models.initialise import check_frame, check_macro
 from pyro_msm.progress import progress_bar
 from pyro_msm.records import MetricsLog
 
@@ -534,19 +535,6 @@ class MultiscaleForecaster(LatentForecaster):
         if "mask" in window:
             values = np.where(window["mask"].values.astype(bool), values, 0)
         return np.nan_to_num(values if whole else values[:, -self.warmup :])
-
-
-def chosen_macro(data: xr.Dataset) -> list[int]:
-    """Coarse sizes for unknown data: near 20 points an axis in 1-D, 8 in 2-D; said aloud."""
-    space = datasets.space_axes(data)
-    wanted = 20 if len(space) == 1 else 8
-    sizes = [
-        min(fitting_sizes(data.sizes[axis], kind), key=lambda size: (abs(size - wanted), size))
-        for axis, kind in zip(space, data.attrs["boundary"], strict=True)
-    ]
-    logger.warning("model.macro = %s chosen for a grid of %s points", sizes,
-                   "×".join(str(data.sizes[axis]) for axis in space))  # fmt: skip
-    return sizes
 
 
 @dataclass(frozen=True)
