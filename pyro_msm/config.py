@@ -70,6 +70,9 @@ class ModelConfig(Section):
         None, description="coarse points per axis (none: chosen from the data)"
     )
     micro: int = Field(5, ge=0, description="size of the microscale state; 0 is macro-only")
+    warm_start: str | None = Field(
+        None, description="folder of a run whose best weights this one starts from, grown to micro"
+    )
     snapshots: int = Field(1, ge=1, description="consecutive snapshots that the encoder sees")
     hidden: int = Field(128, ge=1, description="width of the microscale encoder and decoder")
     drift_hidden: int = Field(64, ge=1, description="width of the drift networks")
@@ -80,6 +83,11 @@ class ModelConfig(Section):
     basis: int = Field(32, ge=1, description="largest rank of the microscale basis")
     frame: Literal["fixed", "comoving"] = Field(
         "fixed", description="frame of the microscale parts: at rest, or moving with the field"
+    )
+    physics: str | dict[str, float] | None = Field(
+        None,
+        description="known physics of the macroscale: 'system', a table of an equation's terms, or "
+        "a function as 'package.module:name' (none: all is learned)",
     )
     time_input: bool = Field(False, description="give the drift the time (it may memorise it)")
     std_floor: float = Field(
@@ -93,6 +101,16 @@ class ModelConfig(Section):
         if value not in families:
             raise ValueError(f"one of {', '.join(families)}")
         return value
+
+    @field_validator("physics", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    @field_validator("warm_start")
+    @classmethod
+    def _found_from_anywhere(cls, value: str | None) -> str | None:
+        return None if value is None else str(Path(value).resolve())
 
     @field_validator("neighbourhood")
     @classmethod
@@ -128,6 +146,9 @@ class TrainingConfig(Section):
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the average over weights")
     weight_decay: float = Field(0.0, ge=0, description="pull of the weights towards zero")
     validate_every: int = Field(1000, ge=1, description="steps between two validation rollouts")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many validations without a better one (none: never)"
+    )
     validation_members: int = Field(8, ge=1, description="ensemble members of a validation rollout")
     calibrate: bool = Field(
         True, description="fit the ensemble's spread on the validation split after training"

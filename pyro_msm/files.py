@@ -33,11 +33,12 @@ def replacing(path: Path | str) -> Iterator[Path]:
             path.replace(aside)
         temporary.replace(path)
     finally:
-        _remove(temporary)
-        _remove(aside)
+        remove(temporary)
+        remove(aside)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Deletes a file, or a folder with all that is in it; nothing if it is not there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pyro_msm.config import Config
 from pyro_msm.environment import describe_environment
@@ -45,6 +45,8 @@ class RunDirectory:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.ensemble = self.path / "ensemble.nc"
+        self.ensemble_store = self.path / "ensemble.zarr"
+        self.unfinished_store = self.path / "ensemble.partial.zarr"
         self.scores = self.path / "scores.json"
         self.report = self.path / "report.html"
 
@@ -126,7 +128,11 @@ class RunDirectory:
     def chain_config(self, index: int) -> Config:
         """The configuration with which ``chain(index)`` is trained."""
         config = self.config
-        return config.model_copy(update={"seed": config.seed + index, "chains": 1})
+        update: dict[str, Any] = {"seed": config.seed + index, "chains": 1}
+        if config.model.warm_start is not None:
+            start = RunDirectory(config.model.warm_start).chain(index)
+            update["model"] = config.model.model_copy(update={"warm_start": str(start.path)})
+        return config.model_copy(update=update)
 
     def write_environment(self, device: str) -> None:
         """Writes ``environment.json``: versions, processor, threads, device, time."""
@@ -143,7 +149,7 @@ class RunDirectory:
         known = [self.environment, self.data, self.metrics, self.ensemble, self.scores, self.report]
         extra = ("report.pdf", "animation.gif", "animation.mp4")
         known += [self.path / name for name in extra]
-        return [*known, self.ensemble.with_suffix(".zarr"), self.checkpoints]
+        return [*known, self.ensemble_store, self.unfinished_store, self.checkpoints]
 
     def _clear(self) -> None:
         """Deletes what a run writes, and nothing else; the mark of a run, its config, goes last."""
@@ -176,3 +182,21 @@ def check_same_config(saved: Config, wanted: Config, path: Path | str) -> None:
                 f"cannot resume {path} with a different configuration: {key} was {value!r} "
                 f"and is now {new[key]!r}; leave it as it was, or train in another folder"
             )
+
+
+def check_warm_start(config: Config, path: Path | str) -> None:
+    """Raises ``InputError`` if the run in ``path`` cannot start from ``model.warm_start``.
+
+    Each chain starts from the chain of the same number; and a run in its own folder, or around it,
+    would be replaced by the one that needs it.
+    """
+    if config.model.warm_start is None:
+        return
+    start = RunDirectory.open(config.model.warm_start)
+    if start.path.is_relative_to(Path(path).resolve()):
+        raise InputError(f"{start.path} cannot grow into its own folder: choose another --out")
+    if config.chains > start.config.chains:
+        raise InputError(
+            f"{config.chains} chains cannot start from the {start.config.chains} of {start.path}: "
+            f"give --chains {start.config.chains}, or train more chains there"
+        )

@@ -180,7 +180,7 @@ def test_a_complete_dataset_passes_silently_and_uncopied(caplog):
 
 
 def test_the_position_of_a_bad_value_is_right_in_later_blocks(monkeypatch):
-    monkeypatch.setattr(schema, "BLOCK_VALUES", 20)
+    monkeypatch.setattr("pyro_msm.data.lazy.BLOCK_VALUES", 20)
     bad = with_values("field", (3, 5, 0, 7), np.nan)(complete())
     with pytest.raises(InputError, match=r"1 values .* trajectory 3, time 5, channel 0, x 7:"):
         data.validate(bad)

@@ -165,13 +165,12 @@ def test_other_shapes_of_field(options):
     assert result["spread_skill"] == pytest.approx(1, abs=0.1)
 
 
-def test_files_give_the_same_scores_as_memory_in_blocks(tmp_path, monkeypatch):
+def test_files_give_the_same_scores_as_memory_in_blocks(tmp_path):
     ensemble = synthetic_ensemble()
     expected = analysis.evaluate(ensemble)
     ensemble.to_netcdf(tmp_path / "ensemble.nc")
-    monkeypatch.setattr("pyro_msm.analysis.ensemble_file.BLOCK_BYTES", 19 * 40 * 4 * 3)
     with analysis.open_ensemble(tmp_path) as opened:
-        result = analysis.evaluate(opened)
+        result = analysis.evaluate(opened, memory=16 * 19 * 40 * 4 * 3)
     path = analysis.write_scores(tmp_path / "scores.json", result)
     assert {p.name for p in tmp_path.iterdir()} == {"ensemble.nc", "scores.json"}
     read = json.loads(path.read_text())

@@ -12,6 +12,7 @@ from pyro_msm.config import ModelConfig
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting import MultiscaleForecaster, initial_window
 from pyro_msm.forecasting.sizes import chosen_macro
+from pyro_msm.forecasting.validation import free_running_error
 from tests.small_fields import (
     forecaster,
     model_and_guide,
@@ -349,11 +350,13 @@ def test_fit_function_trains_what_it_is_given_and_resumes(tmp_path):
     assert steps == [5, 10, 15, 20, 25, 30]
 
 
-def test_validation_error_is_the_published_one():
+@pytest.mark.parametrize("drivers", [False, True])
+def test_validation_error_is_the_published_one(drivers):
     """Mean over times and trajectories of ‖ensemble mean − y‖/‖y‖, free-running."""
-    made = moving()
-    error = made._validation(DATA)()
-    chosen = datasets.select(DATA, "validation")
+    data = with_drivers(travelling_waves()) if drivers else DATA
+    made = moving(data)
+    chosen = datasets.select(data, "validation")
+    error = free_running_error(made, chosen)()
     result = made.forecast(start(chosen), TIMES, made.training.validation_members, 0)
     mean, truth = result["field"].mean("member").values[:, 1:], chosen["field"].values[:, 1:]
     norms = [np.sqrt((v**2).sum((2, 3))) for v in (mean - truth, truth)]

@@ -179,12 +179,12 @@ def test_known_drift_is_added_in_units_of_the_field():
         rate = parameters[..., 0] * (1 + times)
         return -rate[..., None, None] * field
 
-    model, _ = model_and_guide(data, known_drift=decay)
-    plain, _ = model_and_guide(data)
+    model, _ = shaken(*model_and_guide(data, known_drift=decay))
     batch = training_windows(data).draw(4)
     times, state = batch.start[:, None] + batch.times, states(model, 4, 6)
     law = model.path(batch, model.network)
-    difference = law.drift(times, state) - plain.path(batch, plain.network).drift(times, state)
+    both, model.network.known_drift = law.drift(times, state), None
+    difference, model.network.known_drift = both - law.drift(times, state), decay
     rate = batch.parameters[:, :1] * (1 + times)
     expected = torch.cat([-rate[..., None] * state[..., :10], torch.zeros(4, 6, 2)], -1)
     torch.testing.assert_close(difference, expected, rtol=1e-3, atol=1e-4)

@@ -51,6 +51,17 @@ def test_grouped_energy_score_is_unbiased(members):
     assert near(np.mean(values), np.sqrt(2) * np.sqrt(2 / np.pi), values)
 
 
+def test_groups_of_the_energy_score_hold_members_of_every_chain():
+    generator = np.random.default_rng(3)
+    draws = generator.normal(size=(2, 200, 1, 1, 10)) + np.array([-5, 5]).reshape(2, *[1] * 4)
+    members, truth = draws.reshape(400, 1, 1, 10), generator.normal(size=(1, 1, 10))
+    exact = scores.fair_energy_score(members[:, 0, 0], truth[0, 0], group=400)
+    for chains, bias in [(2, 0), (1, 1)]:  # groups of one chain see half of the spread
+        table = scores.ScoreTable({"energy": scores.FairEnergyScore(chains)}, 1, 1)
+        table.add(scores.Block(members, truth))
+        assert (abs(table.overall("energy") / exact - 1) > 0.05) == bool(bias)
+
+
 @pytest.mark.parametrize("members", [3, 8, 64])
 def test_spread_skill_of_a_calibrated_ensemble_is_one(members):
     ensemble, truth = gaussian(members)
@@ -114,9 +125,22 @@ def test_ranks_and_pit_are_uniform():
     assert stats.kstest(values.ravel(), "uniform").pvalue > FALSE_ALARM
 
 
+def test_ranks_of_many_members_share_bins():
+    ensemble, truth = gaussian(1500, points=100)
+    table = scores.ScoreTable({"rank": scores.RankHistogram()}, 8, 2)
+    table.add(scores.Block(ensemble, truth))
+    histogram = table.overall("rank")
+    assert histogram.shape == (scores.rank_bins(1500),) == (1000,)
+    below = (ensemble < truth).sum(0)
+    for part in (250, 500, 990):  # the ranks at an edge may fall on either side
+        counted = round(histogram[:part].sum() * truth.size)
+        edge = part * 1501 / 1000
+        assert (below < edge - 1).sum() <= counted <= (below < edge).sum()
+
+
 def test_ties_are_spread_over_their_ranks():
     ensemble, truth = np.zeros((3, 8, 2, 2000)), np.zeros((8, 2, 2000))
-    table = scores.ScoreTable({"rank": scores.RankHistogram(seed=3)}, 8, 2)
+    table = scores.ScoreTable({"rank": scores.RankHistogram()}, 8, 2)
     table.add(scores.Block(ensemble, truth))
     assert stats.chisquare(table.overall("rank") * truth.size).pvalue > FALSE_ALARM
     values = scores.ranks(ensemble, truth, np.random.default_rng(3))

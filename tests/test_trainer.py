@@ -265,6 +265,14 @@ def test_the_average_with_the_best_validation_is_kept(tmp_path):
     assert errors == [0.5, 0.2, None, 0.3]
 
 
+def test_patience_ends_a_training_that_no_longer_improves():
+    made = trainer(steps=100, patience=2, validate=Validation(0.5, 0.3, 0.4, 0.35, 0.2))
+    made.validate.trained = made
+    made.run()
+    assert made.state.step == 16
+    assert made.state.best_step == 8
+
+
 def test_without_a_finite_validation_the_last_average_is_kept(caplog):
     made = trainer(validate=lambda: math.inf)
     with caplog.at_level(logging.WARNING):

@@ -77,9 +77,8 @@ def animate(
 def _film(ensemble: Ensemble, trajectory: int, channel: int) -> _Film:
     source, name = pieces.truth(ensemble)
     truth = source.isel(trajectory=trajectory, channel=channel).values
-    chosen = pieces.members_for_truth(ensemble).isel(channel=[channel])
-    members = pieces.members_at(chosen, trajectory, slice(None))[:, :, 0]
-    band = pieces.band(members)
+    members = pieces.members_for_truth(ensemble)
+    band = pieces.band_at_all_times(ensemble, members, trajectory, channel)
     return _Film(truth, name, band.mean, band.spread, band.low, band.high, band.nominal)
 
 

@@ -1,16 +1,17 @@
-"""Reading an ensemble: the DataTree of a rollout, checked once and handed out in blocks."""
+"""Reading an ensemble: the DataTree of a rollout, checked once and handed out in pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.layout import MEMORY, Layout, layout
 
-BLOCK_BYTES = 2**26
+ALL = slice(None)
+COUNTING = ("chain", "draw", "member")
 
 
 class Ensemble:
@@ -71,14 +72,25 @@ class Ensemble:
         """Trajectory numbers of each split, in the order in which they appear."""
         return {str(name): np.flatnonzero(self.split == name) for name in dict.fromkeys(self.split)}
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channel, x[, y]) of a field."""
+        return self.observed.shape[2:]
+
     def truth_of(
-        self, which: xr.DataArray, trajectory: int, times: slice
+        self, which: xr.DataArray, trajectory: int, times: slice, rows: slice = ALL
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """(1, time, …) of ``observed`` or ``clean``, and the mask that goes with the former."""
-        values = _cut(which, trajectory, times)
+        values = _cut(which, trajectory, times, rows)
         if self.mask is None or which is not self.observed:
             return values, None
-        return values, _cut(self.mask, trajectory, times).astype(bool)
+        return values, _cut(self.mask, trajectory, times, rows).astype(bool)
+
+    def pieces(self, forecast: xr.DataArray, memory: int = MEMORY) -> Layout:
+        """How the members of a forecast are cut so that scoring them takes so many bytes."""
+        sizes = forecast.sizes
+        draws = sizes["member"] if "member" in sizes else sizes["draw"]
+        return layout(sizes.get("chain", 1), draws, self.shape, memory)
 
     def _group(self, name: str) -> xr.Dataset:
         if name not in self.tree.children:
@@ -100,26 +112,33 @@ class Ensemble:
         return node[name]
 
 
-def blocks(ensemble: Ensemble, members: int, first: int = 1) -> Iterator[slice]:
-    """Slices of the stored times from ``first`` on, so that ``members`` fit into a block.
+def members_of(
+    forecast: xr.DataArray, trajectory: int, times: slice, draws: slice = ALL, rows: slice = ALL
+) -> np.ndarray:
+    """(member, 1, time, …): members of one trajectory, whatever dimensions count them.
 
-    A block is one trajectory with all members and about 64 MiB.
+    Args:
+        forecast: ([chain, draw | member], trajectory, time, channel, x[, y]).
+        trajectory: its number.
+        times: stored times.
+        draws: members of each chain.
+        rows: points of the first space axis.
     """
-    times = len(ensemble.time)
-    point = int(np.prod(ensemble.observed.shape[2:])) * ensemble.signal.dtype.itemsize
-    step = max(1, BLOCK_BYTES // (members * point))
-    for start in range(first, times, step):
-        yield slice(start, min(start + step, times))
-
-
-def members_of(forecast: xr.DataArray, trajectory: int, times: slice) -> np.ndarray:
-    """(member, 1, time, …): all members of one trajectory, whatever dimensions count them."""
-    ahead = [d for d in forecast.dims if d in {"chain", "draw", "member"}]
-    dims = (*ahead, "trajectory", "time", ...)
-    values = _cut(forecast.transpose(*dims), trajectory, times)
+    ahead = [dim for dim in forecast.dims if dim in COUNTING]
+    values = _cut(forecast, trajectory, times, rows, {ahead[-1]: draws} if ahead else {})
     return values.reshape(-1, *values.shape[len(ahead) :])
 
 
-def _cut(array: xr.DataArray, trajectory: int, times: slice) -> np.ndarray:
-    chosen = array.isel(trajectory=slice(trajectory, trajectory + 1), time=times)
-    return np.asarray(chosen.values)
+def _cut(
+    array: xr.DataArray,
+    trajectory: int,
+    times: slice,
+    rows: slice,
+    draws: dict[Any, slice] | None = None,
+) -> np.ndarray:
+    """([chain, draw | member], 1, time, channel, x[, y]), read only as far as it is wanted."""
+    dims = [dim for dim in array.dims if dim in COUNTING]
+    rest = [dim for dim in array.dims if dim not in {*dims, "trajectory", "time"}]
+    places = {"trajectory": slice(trajectory, trajectory + 1), "time": times, rest[1]: rows}
+    chosen = array.isel(places | (draws or {})).load()
+    return np.asarray(chosen.transpose(*dims, "trajectory", "time", *rest).values)

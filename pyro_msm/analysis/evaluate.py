@@ -23,8 +23,11 @@ from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES, intervals
 from pyro_msm.analysis.scorecard import Scorecard
 from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast
+from pyro_msm.cluster import Run, shown, workers
 from pyro_msm.errors import InputError
 from pyro_msm.files import write_text
+from pyro_msm.forecasting.layout import MEMORY
+from pyro_msm.progress import progress_bar
 
 # What a baseline's row keeps of a whole scorecard.
 BASELINE_KEYS = (
@@ -50,6 +53,9 @@ def evaluate(
     baselines: Mapping[str, xr.Dataset] | None = None,
     seconds: Mapping[str, float | None] | None = None,
     seed: int = 0,
+    memory: int = MEMORY,
+    scheduler: str | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Scores an ensemble at all stored times after the initial snapshot.
 
@@ -63,6 +69,9 @@ def evaluate(
             trajectories, by name, at all of the ensemble's times after the first.
         seconds: wall-clock times, e.g. of ``train`` and ``rollout``.
         seed: of the bootstrap behind ``intervals``.
+        memory: bytes to work with; members are read, or decoded, in pieces of a sixteenth of it.
+        scheduler: of a Dask cluster that scores the pieces, see ``cluster.workers``.
+        progress: show a progress bar.
 
     Returns:
         What JSON can hold: numbers, lists, dicts and None. ``crps``, ``energy_score`` and
@@ -81,9 +90,14 @@ def evaluate(
         name: _baseline(view, name, dataset) for name, dataset in (baselines or {}).items()
     }
     others = [name for name in splits if name != main]
-    result = _split_scores(view, splits[main], forecasts, seed)
+    with workers(scheduler) as run, progress_bar("scoring", enabled=progress) as update:
+        scored = {
+            name: _split_scores(view, splits[name], forecasts, seed, memory, shown(run, update))
+            for name in (main, *others)
+        }
+    result = scored.pop(main)
     result["split"] = main
-    result["splits"] = {name: _split_scores(view, splits[name], forecasts, seed) for name in others}
+    result["splits"] = scored
     result["model"] = view.attrs.get("model", "model")
     result["chains"] = view.signal.sizes["chain"]
     rollout = view.attrs.get("seconds_rollout")
@@ -98,7 +112,12 @@ def evaluate(
 
 
 def _split_scores(
-    view: Ensemble, trajectories: np.ndarray, baselines: Mapping[str, Forecast], seed: int
+    view: Ensemble,
+    trajectories: np.ndarray,
+    baselines: Mapping[str, Forecast],
+    seed: int,
+    memory: int,
+    run: Run,
 ) -> dict[str, Any]:
     model = Forecast(view.signal, view.predictive, 0.0, view.diverged_at)
     count, times = len(trajectories), len(view.time) - 1
@@ -108,10 +127,10 @@ def _split_scores(
         "exceedance": Exceedance(view, trajectories),
         "spectrum": MemberSpectra(view, count),
     }
-    card = Scorecard(view, model, trajectories, tuple(diagnostics.values()))
+    card = Scorecard(view, model, trajectories, tuple(diagnostics.values()), memory, run)
     result = card.summary()
     result |= {name: diagnostic.summary() for name, diagnostic in diagnostics.items()}
-    result["scales"] = scales(view, trajectories)
+    result["scales"] = scales(view, trajectories, memory)
     result["band_holds"] = band_holds(card, seed)
     result["intervals"] = intervals(card, seed)
     result["noise_floor"], floor = _noise_floor(view, trajectories)
@@ -120,7 +139,7 @@ def _split_scores(
     result["baselines"] = {}
     for name, forecast in baselines.items():
         exceedance = Exceedance(view, trajectories)
-        row = Scorecard(view, forecast, trajectories, [exceedance]).summary()
+        row = Scorecard(view, forecast, trajectories, [exceedance], memory, run).summary()
         result["baselines"][name] = {key: row[key] for key in BASELINE_KEYS}
         event = exceedance.summary()
         result["baselines"][name]["exceedance"] = {key: event[key] for key in EVENT_KEYS}

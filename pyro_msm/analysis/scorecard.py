@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from pyro_msm import scores
-from pyro_msm.analysis.ensemble_file import Ensemble, blocks, members_of
-from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast, Seen
+from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.analysis.scored_forecast import Comparison, Diagnostic, Forecast, Sample, Scoring
+from pyro_msm.cluster import Run, serially
+from pyro_msm.forecasting.layout import MEMORY, slices
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 VALID_ERROR = 0.5
@@ -25,9 +27,9 @@ def _probabilistic() -> dict[str, scores.Metric]:
     }
 
 
-def _joint() -> dict[str, scores.Metric]:
+def _joint(chains: int) -> dict[str, scores.Metric]:
     return {
-        "energy_score": scores.FairEnergyScore(),
+        "energy_score": scores.FairEnergyScore(chains),
         "rank_histogram": scores.RankHistogram(),
     }
 
@@ -47,6 +49,14 @@ class Scorecard:
     noisy truth (only their mean counts: the published error); ``noisy``, members with observation
     noise against the noisy truth; ``clean``, noise-free members against the clean truth, where it
     is known.
+
+    Args:
+        ensemble: where the truth stands.
+        forecast: what is scored.
+        trajectories: numbers of those that are scored.
+        diagnostics: what else sees the members as they go by.
+        memory: bytes to work with.
+        run: where blocks are scored.
     """
 
     def __init__(
@@ -55,41 +65,36 @@ class Scorecard:
         forecast: Forecast,
         trajectories: np.ndarray,
         diagnostics: Sequence[Diagnostic] = (),
+        memory: int = MEMORY,
+        run: Run = serially,
     ) -> None:
         self.ensemble = ensemble
-        self.diagnostics = diagnostics
         self.forecast = forecast
         self.trajectories = trajectories
         self.finite = np.ones((forecast.members, len(trajectories)), bool)
         shape = (len(trajectories), len(ensemble.time) - 1)
         self.error = scores.ScoreTable(_error(), *shape)
-        self.noisy = scores.ScoreTable({**_probabilistic(), **_joint()}, *shape)
+        chains = forecast.signal.sizes.get("chain", 1)
+        self.noisy = scores.ScoreTable({**_probabilistic(), **_joint(chains)}, *shape)
         self.clean: scores.ScoreTable | None = None
         if ensemble.clean is not None:
             self.clean = scores.ScoreTable({**_error(), **_probabilistic()}, *shape)
-        for row, trajectory in enumerate(trajectories):
-            for times in blocks(ensemble, forecast.members):
-                self._add(row, int(trajectory), times)
-
-    def _add(self, row: int, trajectory: int, times: slice) -> None:
-        place = (slice(row, row + 1), slice(times.start - 1, times.stop - 1))
-        signal = members_of(self.forecast.signal, trajectory, times)
-        self.finite[:, row] &= np.isfinite(signal.reshape(len(signal), -1)).all(1)
-        truth, mask = self.ensemble.truth_of(self.ensemble.observed, trajectory, times)
-        noisy = self.forecast.with_noise(signal, trajectory, times)
-        clean = None
-        if self.ensemble.clean is not None:
-            known, _ = self.ensemble.truth_of(self.ensemble.clean, trajectory, times)
-            clean = scores.Block(signal, known)
-        seen = Seen(
-            place, scores.Block(signal, truth, mask), scores.Block(noisy, truth, mask), clean
-        )
-        self.error.add(seen.signal, *place)
-        self.noisy.add(seen.noisy, *place)
-        if self.clean is not None and clean is not None:
-            self.clean.add(clean, *place)
-        for diagnostic in self.diagnostics:
-            diagnostic.add(seen)
+        tables: list[tuple[Comparison, scores.ScoreTable]]
+        tables = [("signal", self.error), ("noisy", self.noisy)]
+        if self.clean is not None:
+            tables.append(("clean", self.clean))
+        tables += [(diagnostic.sees, diagnostic.table) for diagnostic in diagnostics]
+        pieces = ensemble.pieces(forecast.signal, memory)
+        metrics = [(comparison, table.metrics) for comparison, table in tables]
+        samples = [
+            Sample(row, int(trajectory), times.start, times.stop)
+            for row, trajectory in enumerate(trajectories)
+            for times in slices(len(ensemble.time), pieces.times, first=1)
+        ]
+        for sample, (finite, found) in run(Scoring(ensemble, forecast, metrics, pieces), samples):
+            self.finite[:, sample.row] &= finite
+            for (_, table), sums in zip(tables, found, strict=True):
+                table.put(sums, *sample.place)
 
     @property
     def against(self) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 
-from pyro_msm.analysis.ensemble_file import members_of
-from pyro_msm.scores import Block
+from pyro_msm.analysis.ensemble_file import ALL, COUNTING, Ensemble, members_of
+from pyro_msm.forecasting.layout import Layout, slices
+from pyro_msm.forecasting.streams import observation_noise
+from pyro_msm.scores import Block, Metric, ScoreTable, Sums, add_up
+
+#: Which members are compared with which truth, see ``Seen``.
+Comparison = Literal["signal", "noisy", "clean"]
 
 
 @dataclass(frozen=True)
@@ -32,44 +39,170 @@ class Forecast:
     @property
     def members(self) -> int:
         """Members of all chains together."""
-        counting = {"chain", "draw", "member"}
-        return int(np.prod([n for d, n in self.signal.sizes.items() if d in counting]))
+        return int(np.prod([n for d, n in self.signal.sizes.items() if d in COUNTING]))
 
-    def with_noise(self, signal: np.ndarray, trajectory: int, times: slice) -> np.ndarray:
-        """Members as observed. Drawn noise depends on trajectory and time, not on blocks."""
+    def with_noise(
+        self,
+        signal: np.ndarray,
+        shape: tuple[int, ...],
+        trajectory: int,
+        times: slice,
+        draws: slice,
+        rows: slice,
+    ) -> np.ndarray:
+        """Members as observed. Drawn noise is each member's own, whatever is cut out.
+
+        Args:
+            signal: the members without it.
+            shape: (channel, x[, y]) of whole fields.
+            trajectory: its number.
+            times: stored times.
+            draws: members of each chain.
+            rows: points of the first space axis.
+        """
         if self.members == 1:
             return signal
         if self.noisy is not None:
-            return members_of(self.noisy, trajectory, times)
-        noisy = np.empty_like(signal)
-        for place, time in enumerate(range(times.start, times.stop)):
-            generator = np.random.default_rng([trajectory, time])
-            noise = generator.standard_normal(signal[:, :, place].shape)
-            noisy[:, :, place] = signal[:, :, place] + self.noise_std * noise
-        return noisy
+            return members_of(self.noisy, trajectory, times, draws, rows)
+        first = draws.indices(self.members)[0]
+        range_of = range(times.start, times.stop)
+        noise = observation_noise(0, range(first, first + len(signal)), trajectory, range_of, shape)
+        return signal + (self.noise_std * noise).astype(np.float32)[:, np.newaxis, :, :, rows]
 
 
-class Seen(NamedTuple):
-    """One trajectory at some times, as every score sees it.
+class Seen:
+    """One trajectory at some times, or a part of it, as the scores see it.
 
-    Attributes:
-        place: rows and columns of a ``ScoreTable`` that it fills.
-        signal: noise-free members against the noisy truth.
-        noisy: members with observation noise against the noisy truth.
-        clean: noise-free members against the clean truth, None where it is not known.
+    Args:
+        ensemble: where the truth stands.
+        forecast: whose members they are.
+        trajectory: its number.
+        times: stored times.
+        draws: members of each chain.
+        rows: points of the first space axis.
     """
 
-    place: tuple[slice, slice]
-    signal: Block
-    noisy: Block
-    clean: Block | None
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        forecast: Forecast,
+        trajectory: int,
+        times: slice,
+        draws: slice = ALL,
+        rows: slice = ALL,
+    ) -> None:
+        self._ensemble, self._forecast = ensemble, forecast
+        self._place = trajectory, times
+        self._part = draws, rows
+
+    @cached_property
+    def signal(self) -> Block:
+        """Noise-free members against the noisy truth."""
+        draws, rows = self._part
+        members = members_of(self._forecast.signal, *self._place, draws, rows)
+        return Block(members, *self._truth(self._ensemble.observed))
+
+    @cached_property
+    def noisy(self) -> Block:
+        """Members with observation noise against the noisy truth."""
+        shape, signal = self._ensemble.shape, self.signal.members
+        truth, mask = self._truth(self._ensemble.observed)
+        members = self._forecast.with_noise(
+            signal.reshape(len(signal), *truth.shape), shape, *self._place, *self._part
+        )
+        return Block(members, truth, mask, self._uniform())
+
+    @cached_property
+    def clean(self) -> Block:
+        """Noise-free members against the clean truth, where it is known."""
+        assert self._ensemble.clean is not None
+        return self.signal.against(*self._truth(self._ensemble.clean))
+
+    def _truth(self, which: xr.DataArray) -> tuple[np.ndarray, np.ndarray | None]:
+        return self._ensemble.truth_of(which, *self._place, self._part[1])
+
+    def _uniform(self) -> np.ndarray:
+        """Random numbers (1, time, …) for ranks, which depend on trajectory, time and point."""
+        trajectory, times = self._place
+        drawn = [
+            np.random.default_rng([trajectory, time]).random(self._ensemble.shape)
+            for time in range(times.start, times.stop)
+        ]
+        return np.stack(drawn)[np.newaxis, :, :, self._part[1]]
+
+
+class Sample(NamedTuple):
+    """A block of work: a trajectory by its row in the tables and its number, and stored times."""
+
+    row: int
+    trajectory: int
+    first: int
+    stop: int
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of a ``ScoreTable``; the first stored time is not scored."""
+        return slice(self.row, self.row + 1), slice(self.first - 1, self.stop - 1)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Scores blocks of a forecast, each on its own, so that any process may do it.
+
+    Attributes:
+        ensemble: where the truth stands.
+        forecast: what is scored.
+        metrics: for each table, what is compared and the metrics by name.
+        pieces: how much is at hand at once.
+    """
+
+    ensemble: Ensemble
+    forecast: Forecast
+    metrics: Sequence[tuple[Comparison, Mapping[str, Metric]]]
+    pieces: Layout
+
+    def __call__(self, sample: Sample) -> tuple[np.ndarray, list[dict[str, Sums]]]:
+        """Which members are finite, (member,), and for each table the sums of its metrics."""
+        times = slice(sample.first, sample.stop)
+        finite = np.ones(self.forecast.members, bool)
+        found: list[list[dict[str, Sums]]] = [[] for _ in self.metrics]
+        for draws, rows, kinds in self._parts():
+            seen = Seen(self.ensemble, self.forecast, sample.trajectory, times, draws, rows)
+            if draws == ALL:
+                finite &= seen.signal.finite
+            for (comparison, metrics), sums in zip(self.metrics, found, strict=True):
+                chosen = {n: m for n, m in metrics.items() if m.whole_fields in kinds}
+                sums.append({n: m.sums(getattr(seen, comparison)) for n, m in chosen.items()})
+        return finite, [_joined(parts) for parts in found]
+
+    def _parts(self) -> list[tuple[slice, slice, tuple[bool, ...]]]:
+        """Draws, rows, and which metrics may see such a part: those of whole fields or others."""
+        rows = self.ensemble.shape[1]
+        if self.pieces.rows == rows:
+            return [(ALL, ALL, (False, True))]
+        ahead = [n for dim, n in self.forecast.signal.sizes.items() if dim in COUNTING]
+        return [
+            *((ALL, part, (False,)) for part in slices(rows, self.pieces.rows)),
+            *((part, ALL, (True,)) for part in slices(ahead[-1], self.pieces.draws)),
+        ]
+
+
+def _joined(parts: list[dict[str, Sums]]) -> dict[str, Sums]:
+    """Sums of each metric over the parts that it has seen."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: add_up(part[name] for part in parts if name in part) for name in names}
 
 
 class Diagnostic(Protocol):
-    """More that is found out in the pass over an ensemble."""
+    """More that is found out in the pass over an ensemble.
 
-    def add(self, seen: Seen) -> None:
-        """Takes in one piece."""
+    Attributes:
+        sees: which comparison it is about.
+        table: collects its metrics.
+    """
+
+    sees: Comparison
+    table: ScoreTable
 
     def summary(self) -> dict[str, Any] | None:
         """Its entry in scores.json; None where the forecast has no such thing."""

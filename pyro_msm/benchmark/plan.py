@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -20,7 +20,11 @@ NOISE_FLOOR = "noise-floor"
 OURS = (MACRO_ONLY, MULTISCALE)
 
 #: Keys that the benchmark sets itself.
-VARIED = {"model.micro": "choose models with --models", "seed": "choose seeds with --seeds"}
+VARIED = {
+    "model.micro": "choose models with --models",
+    "model.warm_start": "its presets say which models grow",
+    "seed": "choose seeds with --seeds",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Plan:
         seeds: roots of trainings.
         config: sections of the configuration, under the system's preset.
         baselines: arguments of the baselines, given to those that take them.
+        chain: sizes that, for the first seed, are grown from the size before.
+        grown: keys of ``training`` for those, over the system's preset.
     """
 
     preset: str
@@ -61,6 +67,8 @@ class Plan:
     seeds: tuple[int, ...]
     config: dict[str, Any]
     baselines: dict[str, Any]
+    chain: tuple[int, ...] = ()
+    grown: dict[str, Any] = field(default_factory=dict)
 
     def configuration(self, job: Job, overrides: Sequence[str] = ()) -> Config:
         """The configuration of a job.
@@ -72,18 +80,38 @@ class Plan:
             key = text.partition("=")[0].strip()
             if key in VARIED:
                 raise InputError(f"--set {text}: the benchmark varies {key}; {VARIED[key]}")
+        if self.smaller(job, overrides) is None:
+            return self._laid(job, overrides, {})
+        return self._laid(job, overrides, {"training": self.grown})
+
+    def smaller(self, job: Job, overrides: Sequence[str] = ()) -> Job | None:
+        """The job from whose best weights this one grows; None: from its own initial weights.
+
+        What was learned in the fixed frame says nothing in a moving one.
+        """
+        if job.micro is None or job.micro not in self.chain or job.seed != self.seeds[0]:
+            return None
+        size = max((size for size in self.micro if size < job.micro), default=None)
+        if size is None:
+            return None
+        found = Job(job.system, MULTISCALE if size else MACRO_ONLY, size, job.seed)
+        one, other = (self._laid(each, overrides, {}).model.frame for each in (found, job))
+        return found if one == other else None
+
+    def _laid(self, job: Job, overrides: Sequence[str], above: dict[str, Any]) -> Config:
+        """The configuration, with the sections ``above`` over the system's preset."""
         flags = {"model.family": MULTISCALE, "model.micro": job.micro, "seed": job.seed}
-        base = Config.model_validate(self.config)
-        config = resolve(
-            job.system, preset=self.preset, base=base, overrides=list(overrides), flags=flags
-        )
+        base = resolve(job.system, preset=self.preset, base=Config.model_validate(self.config))
+        sections = {name: getattr(base, name).model_dump() | keys for name, keys in above.items()}
+        base = Config.model_validate(base.model_dump() | sections)
+        config = resolve(job.system, base=base, overrides=list(overrides), flags=flags)
         data = {"seed": config.data.seed or 0}
         if config.data.options.get("file"):  # a measured record ends where it ends
             data["extrapolation"] = 0
-        sections: dict[str, Any] = {"data": config.data.model_copy(update=data)}
+        update: dict[str, Any] = {"data": config.data.model_copy(update=data)}
         if job.micro is not None and job.micro <= ANGLE:  # too few for a moving frame
-            sections["model"] = config.model.model_copy(update={"frame": "fixed"})
-        return config.model_copy(update=sections)
+            update["model"] = config.model.model_copy(update={"frame": "fixed"})
+        return config.model_copy(update=update)
 
 
 def load_plan(preset: str) -> Plan:
@@ -107,6 +135,8 @@ def load_plan(preset: str) -> Plan:
         tuple(table["seeds"]),
         table.get("config", {}),
         table.get("baselines", {}),
+        tuple(table.get("chain", ())),
+        table.get("grown", {}),
     )
 
 

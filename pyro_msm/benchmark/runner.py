@@ -19,6 +19,7 @@ from pyro_msm.benchmark import figure, scoring, table
 from pyro_msm.benchmark.plan import NOISE_FLOOR, OURS, Job, Plan, jobs, load_plan
 from pyro_msm.benchmark.published import published
 from pyro_msm.benchmark.records import Record, Results
+from pyro_msm.benchmark.training import Trainings
 from pyro_msm.config import Config
 from pyro_msm.data import systems as simulated
 from pyro_msm.environment import available_device, describe_environment
@@ -70,6 +71,7 @@ def run(
     left = [job for job in wanted if not results.has(job)]
     logger.info("%d of %d rows to compute into %s.", len(left), len(wanted), results.folder)
     write_text(results.environment, json.dumps(describe_environment(device), indent=2) + "\n")
+    trainings = Trainings(plan, results, tuple(overrides), progress)
     done = 0
     for system, group in itertools.groupby(left, lambda job: job.system):
         data: xr.Dataset | None = None
@@ -79,7 +81,7 @@ def run(
                 data = _simulated(config, progress)
             done += 1
             logger.info("[%d of %d] %s: %s", done, len(left), system, job)
-            results.add(_records(job, plan, config, data, results, force, progress))
+            results.add(_records(job, trainings, config, data, force))
             table.write(results)
         figure.write(results)
     table.write(results)
@@ -100,16 +102,10 @@ def _simulated(config: Config, progress: bool) -> xr.Dataset:
 
 
 def _records(
-    job: Job,
-    plan: Plan,
-    config: Config,
-    data: xr.Dataset,
-    results: Results,
-    force: bool,
-    progress: bool,
+    job: Job, trainings: Trainings, config: Config, data: xr.Dataset, force: bool
 ) -> list[Record]:
     """The records of a job, one a split; of one that fails, with the reason and no scores."""
-    splits = scoring.splits_of(data)
+    splits, plan = scoring.splits_of(data), trainings.plan
     row: Record = {"system": job.system, "preset": plan.preset, "model": job.model}
     row |= {"micro": job.micro, "seed": job.seed}
     known = published(job.system).errors.get((job.model, job.micro))
@@ -121,12 +117,10 @@ def _records(
         return [r | scoring.noise_floor(data, r["split"], reference, times) for r in rows]
     try:
         if job.model in OURS:
-            fitted, seconds = _trained(job, config, data, results, force, progress)
+            fitted, seconds = trainings.trained(job, data, force)
         else:
             fitted, seconds = _baseline(job.model, plan, config, data)
-        more: Record = {"train_seconds": seconds}
-        if job.model in OURS and config.model.frame != "fixed":
-            more["note"] = f"in the {config.model.frame} frame"
+        more: Record = {"train_seconds": seconds, "note": _note(job, trainings, config)}
         members, seed = config.rollout.members, job.seed or 0
         return [
             _noted(r | more, scoring.scored(fitted, data, r["split"], members, times, seed))
@@ -138,30 +132,21 @@ def _records(
         return [r | {"note": reason} for r in rows]
 
 
+def _note(job: Job, trainings: Trainings, config: Config) -> str:
+    """How one of our models differs from others of its row or table."""
+    notes = []
+    if job.model in OURS and config.model.frame != "fixed":
+        notes.append(f"in the {config.model.frame} frame")
+    smaller = trainings.plan.smaller(job, trainings.overrides)
+    if smaller is not None:
+        notes.append(f"seed {job.seed} is grown from n_η = {smaller.micro}")
+    return "; ".join(notes)
+
+
 def _noted(record: Record, scores: Record) -> Record:
     """Both, their notes joined."""
-    notes = [found["note"] for found in (record, scores) if "note" in found]
+    notes = [found["note"] for found in (record, scores) if found.get("note")]
     return record | scores | {"note": "; ".join(notes)}
-
-
-def _trained(
-    job: Job, config: Config, data: xr.Dataset, results: Results, force: bool, progress: bool
-) -> tuple[forecasting.Forecaster, float | None]:
-    """Our model, trained, or trained further where that was interrupted; and its seconds."""
-    run = results.run_of(job)
-    there = run.config_file.exists()
-    if force or not there or run.config != config:
-        run = run.create(run.path, config, force=there)
-    forecaster = forecasting.build(config, data)
-    forecaster.fit(
-        data,
-        run=run,
-        resume=run.has_checkpoint,
-        seed=config.seed,
-        device=config.device,
-        progress=progress,
-    )
-    return forecaster, run.training_seconds()
 
 
 def _baseline(

@@ -78,14 +78,15 @@ def simulate(
     force: opt.Force = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Simulates a dataset and writes it to a file.
+    """Simulates a dataset and writes it to a file, a few trajectories at a time.
+
+    What an interruption leaves is deleted, never taken for a dataset.
 
     Examples:
 
     - `pyro-msm simulate kdv-1d -o kdv.nc`
     - `pyro-msm simulate kdv-1d -o big.zarr --set data.train=100 --seed 3`
     """
-    from pyro_msm import data
     from pyro_msm.cli import sources
     from pyro_msm.config import resolve
     from pyro_msm.presets import is_system
@@ -95,7 +96,7 @@ def simulate(
         raise InputError(f"{system} is a file and not a system: see `pyro-msm systems`")
     config = resolve(system, preset=preset, overrides=overrides, file=file, flags={"seed": seed})
     sources.check_output(output, force)
-    data.save(sources.simulate(config, quiet), output)
+    sources.simulate(config, output, quiet)
     show(str(output))
 
 
@@ -110,6 +111,7 @@ def train(
     seed: opt.Seed = None,
     chains: opt.Chains = None,
     device: opt.Device = None,
+    smaller: opt.From = None,
     resume: opt.Resume = False,
     force: opt.Force = False,
     quiet: opt.Quiet = False,
@@ -123,8 +125,9 @@ def train(
     - `pyro-msm train kdv-1d --out runs/kdv`
     - `pyro-msm train my.nc --out runs/mine --set model.macro=32`
     - `pyro-msm train kdv-1d --out runs/kdv --resume`
+    - `pyro-msm train kdv-1d --out runs/kdv-6 --from runs/kdv --set model.micro=6`
     """
-    flags = {"seed": seed, "chains": chains, "device": device}
+    flags = {"seed": seed, "chains": chains, "device": device} | _start_flag(smaller)
     layers: dict[str, Any] = {
         "preset": preset,
         "model": model,
@@ -142,22 +145,32 @@ def rollout(
     times: opt.Times = None,
     seed: opt.Seed = None,
     device: opt.Device = None,
+    store: opt.Store = None,
+    memory: opt.Memory = 1.0,
+    scheduler: opt.Scheduler = None,
+    force: opt.Force = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Draws the posterior-predictive ensemble of the test data into RUN/ensemble.nc.
+    """Draws the posterior-predictive ensemble of the test data into RUN/ensemble.nc or .zarr.
+
+    A rollout into a Zarr store that was interrupted goes on if it is given again.
 
     Examples:
 
     - `pyro-msm rollout runs/kdv --members 79`
+    - `pyro-msm rollout runs/kdv --members 10000 --times 1001 --store latents`
+    - `pyro-msm rollout runs/kdv --members 2000 --store zarr --scheduler local:4 --force`
     """
     from pyro_msm.cli import stages
     from pyro_msm.runs import RunDirectory
 
     set_up_logging(quiet)
     flags = _rollout_flags(members, times) | {"seed": seed, "device": device}
-    opened = RunDirectory.open(run)
-    stages.rollout(opened, quiet=quiet, flags=flags)
-    show(str(opened.ensemble))
+    written = stages.rollout(
+        RunDirectory.open(run), quiet=quiet, flags=flags, store=store, memory=memory,
+        scheduler=scheduler, force=force,
+    )  # fmt: skip
+    show(str(written))
 
 
 @app.command()
@@ -197,18 +210,27 @@ def forecast(
 
 
 @app.command()
-def evaluate(run: opt.Run, quiet: opt.Quiet = False) -> None:
+def evaluate(
+    run: opt.Run,
+    memory: opt.Memory = 1.0,
+    scheduler: opt.Scheduler = None,
+    quiet: opt.Quiet = False,
+) -> None:
     """Scores the ensemble of a run beside the baselines: RUN/scores.json and a table.
+
+    It is read piece by piece, once, whatever its size.
 
     Examples:
 
     - `pyro-msm evaluate runs/kdv`
+    - `pyro-msm evaluate runs/kdv --memory 0.5 --scheduler local:4`
     """
     from pyro_msm.cli import stages
     from pyro_msm.runs import RunDirectory
 
     set_up_logging(quiet)
-    scores = stages.evaluate(RunDirectory.open(run))
+    opened = RunDirectory.open(run)
+    scores = stages.evaluate(opened, quiet=quiet, memory=memory, scheduler=scheduler)
 
     from pyro_msm import analysis
 
@@ -252,6 +274,7 @@ def run_all(
     chains: opt.Chains = None,
     members: opt.Members = None,
     device: opt.Device = None,
+    smaller: opt.From = None,
     resume: opt.Resume = False,
     force: opt.Force = False,
     quiet: opt.Quiet = False,
@@ -266,6 +289,7 @@ def run_all(
     from pyro_msm.cli import stages
 
     flags = {"seed": seed, "chains": chains, "device": device} | _rollout_flags(members, None)
+    flags |= _start_flag(smaller)
     layers: dict[str, Any] = {
         "preset": preset,
         "model": model,
@@ -273,8 +297,8 @@ def run_all(
         "file": file,
     }
     opened = _train(source, out, resume, force, quiet, scored=True, flags=flags, **layers)
-    stages.rollout(opened, quiet=quiet)
-    scores = stages.evaluate(opened)
+    stages.rollout(opened, quiet=quiet, force=True)
+    scores = stages.evaluate(opened, quiet=quiet)
 
     from pyro_msm import analysis
 
@@ -335,6 +359,10 @@ def _layers(
     preset: str | None, model: str | None, overrides: list[str] | None, file: Path | None
 ) -> dict[str, Any]:
     return {"preset": preset, "model": model, "overrides": overrides, "file": file}
+
+
+def _start_flag(smaller: Path | None) -> dict[str, Any]:
+    return {"model.warm_start": None if smaller is None else str(smaller)}
 
 
 def _rollout_flags(members: int | None, times: int | None) -> dict[str, Any]:

@@ -47,8 +47,41 @@ Members = Annotated[
 Times = Annotated[
     int | None, typer.Option("--times", help="Times at which the field is stored, at most.")
 ]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="[nc|zarr|latents]",
+        help="nc: RUN/ensemble.nc, at one stroke. zarr: RUN/ensemble.zarr, piece by piece. "
+        "latents: the same without fields, which are decoded when they are read. By default nc, "
+        "and zarr where that takes more than --memory.",
+        show_default=False,
+    ),
+]
+Memory = Annotated[
+    float,
+    typer.Option("--memory", metavar="GIB", help="Memory to work with, in each process."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: tcp://host:8786, or local:N for N processes here.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Start from the weights of this run, grown to model.micro; settings that are not "
+        "given are its own.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue exactly where the run in --out stopped.")
 ]

@@ -41,8 +41,8 @@ def fingerprint(source: str) -> str | None:
     return f"{sum(stat.st_size for stat in stats)} bytes, changed {changed}"
 
 
-def simulate(config: Config, quiet: bool) -> xr.Dataset:
-    """The dataset that the ``data`` section of the configuration describes."""
+def simulate(config: Config, path: Path, quiet: bool) -> None:
+    """Writes the dataset that the ``data`` section of the configuration describes to a file."""
     from pyro_msm.data import systems
 
     data = config.data
@@ -56,7 +56,7 @@ def simulate(config: Config, quiet: bool) -> xr.Dataset:
     seed = config.seed if data.seed is None else data.seed
     say(_announcement(config, system.split_on == "time", sum(counts.values()), seed))
     with progress_bar("simulating", enabled=not quiet) as update:
-        return system.simulate(counts, seed=seed, noise_std=data.noise_std, progress=update)
+        system.simulate_to(path, counts, seed=seed, noise_std=data.noise_std, progress=update)
 
 
 def _announcement(config: Config, one_record: bool, count: int, seed: int) -> str:
@@ -71,8 +71,8 @@ def _announcement(config: Config, one_record: bool, count: int, seed: int) -> st
     return f"{doing}, split in time: data.train, data.validation and data.test do not apply."
 
 
-def new_dataset(config: Config, quiet: bool) -> xr.Dataset:
-    """The dataset for a new run: simulated, or the user's file, validated.
+def new_dataset(config: Config, path: Path, quiet: bool) -> xr.Dataset:
+    """The dataset for a new run: simulated into the file ``path``, or the user's file, validated.
 
     Raises:
         InputError: the file is missing or is no dataset.
@@ -80,7 +80,8 @@ def new_dataset(config: Config, quiet: bool) -> xr.Dataset:
     from pyro_msm import data
 
     if is_system(config.data.source):
-        return simulate(config, quiet)
+        simulate(config, path, quiet)
+        return data.open(path, check_values=False)
     return _numbered(data.open(config.data.source))
 
 
@@ -96,8 +97,8 @@ def dataset_of(run: RunDirectory) -> xr.Dataset:
     source, then = config.data.source, config.data.fingerprint
     if is_system(source):
         if not run.data.exists():  # killed while it was written
-            data.save(simulate(config, quiet=True), run.data)
-        return data.open(run.data)
+            simulate(config, run.data, quiet=True)
+        return data.open(run.data, check_values=False)
     if not Path(source).exists():
         raise InputError(f"{source}, the data file of {run.path}, is gone: put it back")
     now = fingerprint(source)
@@ -106,7 +107,8 @@ def dataset_of(run: RunDirectory) -> xr.Dataset:
             f"{source} is no longer the data file with which {run.path} was made "
             f"(then {then}; now {now}): put it back, or train anew"
         )
-    return _numbered(data.open(source))
+    # The same file as then, when its values were checked.
+    return _numbered(data.open(source, check_values=then is None))
 
 
 def _numbered(dataset: xr.Dataset) -> xr.Dataset:

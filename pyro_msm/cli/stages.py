@@ -12,8 +12,9 @@ from pyro_msm.cli.sources import absolute, dataset_of, fingerprint, new_dataset
 from pyro_msm.config import TRAINED_FAMILIES, Config, resolve
 from pyro_msm.environment import available_device
 from pyro_msm.errors import InputError
+from pyro_msm.files import remove
 from pyro_msm.presets import is_system
-from pyro_msm.runs import RunDirectory, check_same_config
+from pyro_msm.runs import RunDirectory, check_same_config, check_warm_start
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,25 +42,33 @@ def start(
         force: replace the run that is there.
         quiet: show no progress.
         scored: the run will be evaluated, so the data must have a test split.
-        flags: as for ``resolve``.
+        flags: as for ``resolve``; with ``model.warm_start`` what is not given is as in that run.
         layers: further arguments of ``resolve``.
     """
     source = absolute(source)
-    config = resolve(source, flags=flags | {"data.fingerprint": fingerprint(source)}, **layers)
+    smaller = flags.get("model.warm_start")
+    base = RunDirectory.open(smaller).config if smaller else None
+    flags = flags | {"data.fingerprint": fingerprint(source)}
+    config = resolve(source, flags=flags, base=base, **layers)
+    check_warm_start(config, out)
     device = available_device(config.device)
     RunDirectory(out).check_free(force)
 
     from pyro_msm import data
     from pyro_msm.forecasting import build
 
-    dataset = new_dataset(config, quiet)
-    if scored:
-        data.select(dataset, "test")
-    build(config, dataset)
-    run = RunDirectory.create(out, config, force)
-    run.write_environment(device)
-    if is_system(source):
-        data.save(dataset, run.data)
+    simulated = out.resolve().with_name(f".{out.resolve().name}.data.nc")
+    try:
+        with new_dataset(config, simulated, quiet) as dataset:
+            if scored:
+                data.select(dataset, "test")
+            build(config, dataset)
+        run = RunDirectory.create(out, config, force)
+        run.write_environment(device)
+        if is_system(source):
+            simulated.replace(run.data)
+    finally:
+        simulated.unlink(missing_ok=True)
     return run
 
 
@@ -131,43 +140,135 @@ def load_chains(run: RunDirectory, device: str) -> list[Forecaster]:
     return [load_forecaster(run.chain(i).path, device) for i in range(run.config.chains)]
 
 
-def rollout(run: RunDirectory, *, quiet: bool, flags: dict[str, Any] | None = None) -> None:
-    """Draws the posterior-predictive ensemble of the test splits into ``RUN/ensemble.nc``."""
+def rollout(
+    run: RunDirectory,
+    *,
+    quiet: bool,
+    flags: dict[str, Any] | None = None,
+    store: str | None = None,
+    memory: float = 1.0,
+    scheduler: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Draws the posterior-predictive ensemble of the test splits.
+
+    Args:
+        run: a trained run.
+        quiet: show no progress.
+        flags: as for ``resolve``.
+        store: "nc", "zarr" or "latents"; None: nc, or zarr where that takes more than ``memory``.
+        memory: GiB to work with.
+        scheduler: of a Dask cluster, as for ``cluster.workers``.
+        force: replace the ensemble that is there.
+
+    Returns:
+        ``RUN/ensemble.nc`` or ``RUN/ensemble.zarr``.
+
+    Raises:
+        InputError: there is an ensemble already, or options do not go together.
+    """
     config = run.config
     config = resolve(config.data.source, base=config, flags=flags)
     available_device(config.device)
+    _check_rollout(run, store, memory, force)
 
     from pyro_msm.forecasting import rollout as draw
     from pyro_msm.forecasting import write_ensemble
 
     chains, dataset = load_chains(run, config.device), dataset_of(run)
     say(f"Rolling out {config.rollout.members} members of {len(chains)} chain(s).")
-    tree = draw(
-        chains,
-        dataset,
-        members=config.rollout.members,
-        generator=config.seed,
-        times=config.rollout.times,
-        progress=not quiet,
+    kind = store or _fitting_store(run, chains, dataset, config, memory, scheduler)
+    if scheduler is not None and kind == "nc":
+        raise InputError("--scheduler writes to Zarr: leave out --store nc")
+    how: dict[str, Any] = {
+        "members": config.rollout.members,
+        "generator": config.seed,
+        "times": config.rollout.times,
+        "memory": int(memory * 2**30),
+        "progress": not quiet,
+    }
+    if kind == "nc":
+        write_ensemble(draw(chains, dataset, **how), run.ensemble)
+        written, other = run.ensemble, run.ensemble_store
+    else:
+        written, other = run.ensemble_store, run.ensemble
+        how |= {"store": written, "fields": kind == "zarr", "scheduler": scheduler}
+        try:
+            draw(chains, dataset, force=force, **how).close()
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted; {run.unfinished_store} keeps what is done: give the same "
+                       "command again to go on from there.", err=True)  # fmt: skip
+            raise typer.Exit(INTERRUPTED) from None
+    remove(other)
+    return written
+
+
+def _check_rollout(run: RunDirectory, store: str | None, memory: float, force: bool) -> None:
+    if store not in {None, "nc", "zarr", "latents"}:
+        raise InputError(f"--store {store}: expected nc, zarr or latents")
+    if memory <= 0:
+        raise InputError(f"--memory {memory:g}: expected a number of GiB above 0")
+    for path in (run.ensemble, run.ensemble_store):
+        if path.exists() and not force:
+            raise InputError(f"{path} exists: replace it with --force")
+
+
+def _fitting_store(
+    run: RunDirectory,
+    chains: list[Forecaster],
+    dataset: xr.Dataset,
+    config: Config,
+    memory: float,
+    scheduler: str | None,
+) -> str:
+    """The kind of file in which an ensemble is kept where nobody says: see ``rollout``."""
+    from pyro_msm.forecasting.rollout import ensemble_bytes
+
+    if scheduler is not None:
+        return "zarr"
+    size = ensemble_bytes(chains, dataset, config.rollout.members, config.rollout.times)
+    if size <= memory * 2**30:
+        return "nc"
+    say(
+        f"The ensemble takes {size / 2**30:.1f} GiB, more than --memory {memory:g}: it goes to "
+        f"{run.ensemble_store} piece by piece (--store latents would keep no fields)."
     )
-    write_ensemble(tree, run.ensemble)
+    return "zarr"
 
 
-def evaluate(run: RunDirectory) -> dict[str, Any]:
-    """Scores the ensemble and the baselines beside it into ``RUN/scores.json``."""
-    if not run.ensemble.exists():
+def evaluate(
+    run: RunDirectory, *, quiet: bool, memory: float = 1.0, scheduler: str | None = None
+) -> dict[str, Any]:
+    """Scores the ensemble and the baselines beside it into ``RUN/scores.json``.
+
+    Args:
+        run: a run with an ensemble.
+        quiet: show no progress.
+        memory: GiB to work with.
+        scheduler: of a Dask cluster, as for ``cluster.workers``.
+
+    Raises:
+        InputError: there is no ensemble, or only a part of one.
+    """
+    if memory <= 0:
+        raise InputError(f"--memory {memory:g}: expected a number of GiB above 0")
+    ensembles = (run.ensemble, run.ensemble_store, run.unfinished_store)
+    if not any(path.exists() for path in ensembles):
         raise InputError(f"{run.path} has no ensemble yet: run `pyro-msm rollout {run.path}` first")
 
     from pyro_msm import analysis
     from pyro_msm.forecasting import open_ensemble
 
-    with open_ensemble(run.ensemble) as tree:
+    with open_ensemble(run.path) as tree:
         seconds = {
             "train": run.training_seconds(),
             "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
         }
         baselines = _baselines(tree, dataset_of(run), run.config)
-        scores = analysis.evaluate(tree, baselines=baselines, seconds=seconds)
+        scores = analysis.evaluate(
+            tree, baselines=baselines, seconds=seconds, memory=int(memory * 2**30),
+            scheduler=scheduler, progress=not quiet,
+        )  # fmt: skip
     analysis.write_scores(run.scores, scores)
     return scores
 

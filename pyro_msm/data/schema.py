@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from pyro_msm.data.axes import (
     checked_time,
     dimension_names,
 )
+from pyro_msm.data.lazy import blocks, cast, expanded
 from pyro_msm.data.splits import checked_split
 from pyro_msm.errors import InputError
 
@@ -29,7 +28,6 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "parameters": ("trajectory", "parameter"),
     "forcing": ("trajectory", "time", "component"),
 }
-BLOCK_VALUES = 16_000_000
 
 logger = logging.getLogger("pyro_msm")
 
@@ -54,7 +52,9 @@ def variable(dataset: xr.Dataset, source: str = "dataset") -> str:
     )
 
 
-def validate(dataset: xr.Dataset, source: str = "dataset") -> xr.Dataset:
+def validate(
+    dataset: xr.Dataset, source: str = "dataset", *, check_values: bool = True
+) -> xr.Dataset:
     """The dataset in full form: everything downstream relies on it and checks no more.
 
     A missing trajectory or channel axis, split, boundary, domain, or spatial coordinate is filled
@@ -64,6 +64,7 @@ def validate(dataset: xr.Dataset, source: str = "dataset") -> xr.Dataset:
         dataset: ``field(trajectory, time, channel, x[, y])``, ``particles(trajectory, time,
             particle, component)`` or ``path(trajectory, time, component)``, with what goes with it.
         source: what messages call it, usually the file's name.
+        check_values: read all values, a block at a time, for NaN; False where that has been done.
 
     Raises:
         InputError: anything that is not as expected, in one line.
@@ -85,8 +86,9 @@ def validate(dataset: xr.Dataset, source: str = "dataset") -> xr.Dataset:
     for part in (name, "clean", *COMPANIONS):
         if part in dataset:
             dataset[part] = _checked_numbers(dataset[part], source)
-            mask = dataset.get("mask") if part in (name, "clean") else None
-            _check_finite(dataset[part], mask, source)
+            if check_values:
+                mask = dataset.get("mask") if part in (name, "clean") else None
+                _check_finite(dataset[part], mask, source)
     return _checked_attributes(checked_split(dataset, source), source)
 
 
@@ -123,7 +125,7 @@ def _checked_dimensions(dataset: xr.Dataset, name: str, source: str) -> xr.Datas
                     f"{source}: {part} has dimensions {dimension_names(dataset[part].dims)}: "
                     f"expected those of {name}, {dimension_names(given)}"
                 )
-            dataset[part] = _extended(dataset[part], expected)
+            dataset[part] = expanded(dataset[part], expected)
     return _checked_companions(dataset, "trajectory" in filled, source)
 
 
@@ -133,7 +135,7 @@ def _checked_companions(dataset: xr.Dataset, alone: bool, source: str) -> xr.Dat
         if part not in dataset:
             continue
         if alone and dataset[part].dims == expected[1:]:
-            dataset[part] = _extended(dataset[part], expected)
+            dataset[part] = expanded(dataset[part], expected)
         if dataset[part].dims != expected:
             raise InputError(
                 f"{source}: {part} has dimensions {dimension_names(dataset[part].dims)}: expected "
@@ -142,42 +144,34 @@ def _checked_companions(dataset: xr.Dataset, alone: bool, source: str) -> xr.Dat
     return dataset
 
 
-def _extended(array: xr.DataArray, dims: tuple[str, ...]) -> xr.DataArray:
-    missing = {index: dim for index, dim in enumerate(dims) if dim not in array.dims}
-    for index, dim in missing.items():
-        array = array.expand_dims(dim, axis=index)
-    return array
-
-
 def _checked_numbers(array: xr.DataArray, source: str) -> xr.DataArray:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{source}: {array.name} has type {array.dtype}: expected real numbers")
     if array.name in ("parameters", "forcing"):
         return array.astype(np.float64)
-    if array.dtype == np.float32:
-        return array
     # Values beyond single precision become infinite, which the next check tells.
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+    return array if array.dtype == np.float32 else cast(array, np.float32)
 
 
 def _checked_mask(dataset: xr.Dataset, source: str) -> xr.DataArray:
     mask = dataset["mask"]
     if mask.dtype == np.bool_:
         return mask
-    values = mask.values
-    if values.dtype.kind not in "fiu" or not np.isin(values, (0, 1)).all():
+    valid = mask.dtype.kind in "fiu" and all(
+        np.isin(mask.isel(block).values, (0, 1)).all() for block in blocks(mask)
+    )
+    if not valid:
         raise InputError(
-            f"{source}: mask has type {values.dtype} with values other than 0 and 1: expected True "
+            f"{source}: mask has type {mask.dtype} with values other than 0 and 1: expected True "
             "where the field was observed and False elsewhere"
         )
-    return mask.astype(bool)
+    return cast(mask, bool)
 
 
 def _check_finite(array: xr.DataArray, mask: xr.DataArray | None, source: str) -> None:
     """Raises where an observed value is not finite; reads a block at a time."""
     count, first = 0, ""
-    for block in _blocks(array):
+    for block in blocks(array):
         wrong = ~np.isfinite(array.isel(block).values)
         if mask is not None:
             wrong &= mask.isel(block).values
@@ -200,25 +194,6 @@ def _check_finite(array: xr.DataArray, mask: xr.DataArray | None, source: str) -
             f"{source}: {array.name} has {count} values that are NaN or infinite (in single "
             f"precision), the first at index {first}: {advice}"
         )
-
-
-def _blocks(array: xr.DataArray) -> Iterator[dict[str, slice]]:
-    """Slices over the first two dimensions, of a bounded number of values each."""
-    dims = [str(dim) for dim in array.dims[:2]]
-    inner = array.size // array.sizes[dims[0]] // array.sizes[dims[1]]
-    lengths: list[int] = []
-    budget = max(1, BLOCK_VALUES // inner)
-    for dim in reversed(dims):
-        length = min(array.sizes[dim], budget)
-        budget = max(1, budget // length)
-        lengths.insert(0, length)
-    for starts in itertools.product(
-        *(range(0, array.sizes[dim], length) for dim, length in zip(dims, lengths, strict=True))
-    ):
-        yield {
-            dim: slice(start, start + length)
-            for dim, start, length in zip(dims, starts, lengths, strict=True)
-        }
 
 
 def _checked_attributes(dataset: xr.Dataset, source: str) -> xr.Dataset:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
+from pyro_msm.data.snapshots import Snapshots
 from pyro_msm.errors import InputError
 
 
@@ -84,6 +86,9 @@ class Windows:
     that reaches half a window beyond either end and are then clamped, so that the first and last
     snapshots of a trajectory, which few windows hold, are not neglected.
 
+    The field is not copied; of one that is too large for the memory a window reads its snapshots
+    from disk, and those of the next windows while these are used (see ``Snapshots``).
+
     Args:
         data: a validated dataset with a ``field``, one split (see ``data.select``).
         length: N, snapshots of a window.
@@ -100,20 +105,12 @@ class Windows:
     stride: int = 16
     snapshots: int = 1
     device: torch.device | str = "cpu"
-    _field: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.data["field"].values, np.float32)
-        count = values.shape[1]
+        count = self.data.sizes["time"]
         check_length(self.data, self.length, self.snapshots)
         self.stride = min(self.stride, (count - self.snapshots) // (self.length - 1))
-        self._mask = None
-        if "mask" in self.data:
-            observed = np.asarray(self.data["mask"].values, bool)
-            values = np.where(observed, np.nan_to_num(values), 0.0).astype(np.float32)
-            if not observed.all():
-                self._mask = torch.as_tensor(observed, device=self.device)
-        self._field = torch.tensor(values, device=self.device)
+        self._snapshots = Snapshots(self.data, self.device)
         times = np.asarray(self.data["time"].values, float)
         self.step = float((times[-1] - times[0]) / (count - 1))
         self._times = torch.tensor(times, dtype=torch.float32, device=self.device)
@@ -131,17 +128,17 @@ class Windows:
     @property
     def times(self) -> Tensor:
         """(N,) times of a window's snapshots from its start."""
-        return (self._relative * self.step).to(self._field)
+        return (self._relative * self.step).to(self._times)
 
     @property
     def values(self) -> int:
         """Numbers in one snapshot."""
-        return self._field[0, 0].numel()
+        return math.prod(self._snapshots.shape[2:])
 
     @property
     def observed_numbers(self) -> int:
         """How many numbers have been observed in all."""
-        return self._field.numel() if self._mask is None else int(self._mask.sum())
+        return self._snapshots.observed
 
     def draw(
         self, batch: int, generator: torch.Generator | None = None, points: int | None = None
@@ -151,35 +148,53 @@ class Windows:
         With ``points`` the likelihood is evaluated at so many random grid points only, the same for
         all windows, and scaled up: an unbiased estimate at a fraction of the cost.
         """
-        trajectories, count = self._field.shape[:2]
-        which = torch.randint(trajectories, (batch,), generator=generator)
-        chosen = torch.randint(len(self._choices), (batch,), generator=generator)
-        start = self._choices[chosen]
+        trajectories, count = self._snapshots.shape[:2]
+        which, start = self._choose(batch, generator)
         duration = trajectories * (count - 1) * self.step
         path_scale = duration / (batch * float(self.step * self._relative[-1]))
         initial_weight = (start == 0) * (
             trajectories / (batch * self._first_probability * path_scale)
         )
         share, chosen_points = 1.0, None
-        whole = self._field[0, 0, 0].numel()
+        whole = math.prod(self._snapshots.shape[3:])
         if points is not None and points < whole:
             chosen_points = torch.randint(whole, (points,), generator=generator)
-            chosen_points, share = chosen_points.to(self._field.device), points / whole
+            chosen_points, share = chosen_points.to(self.device), points / whole
+        windows = self.cut(which, start)
+        self._read_ahead(batch, generator)
         return replace(
-            self.cut(which, start),
-            initial_weight=initial_weight.to(self._field),
+            windows,
+            initial_weight=initial_weight.to(self._times),
             points=chosen_points,
             likelihood_scale=trajectories * count / (batch * self.length * share),
             path_scale=path_scale,
         )
 
+    def _choose(self, batch: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Trajectory and first time step of random windows."""
+        which = torch.randint(self._snapshots.shape[0], (batch,), generator=generator)
+        chosen = torch.randint(len(self._choices), (batch,), generator=generator)
+        return which, self._choices[chosen]
+
+    def _read_ahead(self, batch: int, generator: torch.Generator | None) -> None:
+        """Begins to read what the next draw will choose, if it is like this one.
+
+        The generator is left as it is: its state is what a checkpoint keeps.
+        """
+        if generator is not None and self._snapshots.on_disk:
+            following = torch.Generator()
+            following.set_state(generator.get_state())
+            which, start = self._choose(batch, following)
+            self._snapshots.read_ahead(which, self._steps(start))
+
+    def _steps(self, start: Tensor) -> Tensor:
+        """Time steps (batch, N, snapshots) of the windows that start at (batch,)."""
+        return start[:, None, None] + self._relative[:, None] + torch.arange(self.snapshots)
+
     def cut(self, trajectory: Tensor, start: Tensor) -> WindowBatch:
         """The windows of given trajectories (batch,) that start at given time steps (batch,)."""
-        steps = start[:, None] + self._relative
-        history = steps[..., None] + torch.arange(self.snapshots)
-        seen = self._field[trajectory[:, None, None], history]
-        last = steps + self.snapshots - 1
-        mask = None if self._mask is None else self._mask[trajectory[:, None], last]
+        steps = self._steps(start)
+        seen, observed = self._snapshots.read(trajectory, steps)
         parameters = None if self._parameters is None else self._parameters[trajectory]
         forcing = None
         if self._forcing is not None:
@@ -187,9 +202,9 @@ class Windows:
         return WindowBatch(
             field=seen,
             times=self.times,
-            start=self._times[last[:, 0]],
-            initial_weight=(start == 0).to(self._field),
-            mask=mask,
+            start=self._times[steps[:, 0, -1]],
+            initial_weight=(start == 0).to(self._times),
+            mask=None if observed is None else observed[:, :, -1],
             parameters=parameters,
             forcing=forcing,
         )

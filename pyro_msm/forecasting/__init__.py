@@ -11,13 +11,15 @@ from pyro_msm.config import TRAINED_FAMILIES, Config
 from pyro_msm.forecasting.baselines import BASELINES
 from pyro_msm.forecasting.contract import Forecaster, initial_window, root_entropy
 from pyro_msm.forecasting.ensemble import open_ensemble, write_ensemble
+from pyro_msm.forecasting.fit import Fit, fit
 from pyro_msm.forecasting.latent import LatentForecaster
-from pyro_msm.forecasting.multiscale import MultiscaleForecaster, fit
+from pyro_msm.forecasting.multiscale import MultiscaleForecaster
 from pyro_msm.forecasting.rollout import rollout
 from pyro_msm.runs import RunDirectory
 
 __all__ = [
     "BASELINES",
+    "Fit",
     "Forecaster",
     "LatentForecaster",
     "MultiscaleForecaster",

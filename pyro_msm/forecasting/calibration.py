@@ -50,7 +50,7 @@ def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calib
     initial = initial_window(validation, warmup)
     times = validation["time"].values[warmup - 1 :]
     scored = np.unique(np.linspace(1, len(times) - 1, TIMES).round().astype(int))
-    truth = np.moveaxis(validation["field"].values[:, warmup - 1 :][:, scored], 1, 0)
+    truth = np.moveaxis(validation["field"].isel(time=scored + warmup - 1).values, 1, 0)
     noise = _observation_noise(forecaster, truth.shape)
     before = forecaster.calibration
 

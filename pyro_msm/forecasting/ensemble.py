@@ -1,20 +1,28 @@
-"""Posterior-predictive ensembles: from forecasters to a DataTree in ArviZ's schema and its file."""
+"""Posterior-predictive ensembles: their groups in ArviZ's schema, and their file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
+from xarray.core.indexing import LazilyIndexedArray
 
 from pyro_msm.errors import InputError
 from pyro_msm.files import replacing
 from pyro_msm.forecasting.contract import Forecaster, initial_window
+from pyro_msm.forecasting.decoding import DecodedField, Decoder, Latest
 from pyro_msm.forecasting.latent import LatentForecaster
-from pyro_msm.forecasting.streams import OBSERVATION, Streams
+from pyro_msm.forecasting.store import JOURNAL, partial, weights
+from pyro_msm.forecasting.streams import observation_noise
 
 KEPT = ("clean", "mask", "parameters", "initial_parameters")
+
+#: Names under which a run keeps its ensemble.
+FILES = ("ensemble.nc", "ensemble.zarr")
 
 
 def stored_times(count: int, most: int) -> np.ndarray:
@@ -28,94 +36,70 @@ def stored_times(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, most).round().astype(int))
 
 
-def chain_of(
-    forecaster: Forecaster, data: xr.Dataset, members: int, root: int, stored: np.ndarray
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """One chain of an ensemble.
+def forecast_chains(
+    chains: Sequence[Forecaster], data: xr.Dataset, members: int, root: int, stored: np.ndarray
+) -> dict[str, xr.Dataset]:
+    """``posterior`` and ``posterior_predictive`` of forecasters without latent paths.
 
     Args:
-        forecaster: fitted.
+        chains: fitted forecasters.
         data: the trajectories to forecast, from the first snapshot of the warm-up on.
-        members: size of the ensemble.
-        root: root of the random streams.
-        stored: indices, among the times from the last initial snapshot on, at which the field is
-            kept.
-
-    Returns:
-        ``posterior`` and ``posterior_predictive``, each with ``draw`` and without ``chain``.
+        members: of each chain; a deterministic forecaster has one.
+        root: root of the random streams; chain ``i`` has ``root + i``.
+        stored: indices, among the times from the last initial snapshot on, of those that are kept.
     """
-    initial = initial_window(data, forecaster.warmup)
-    times = data["time"].values[forecaster.warmup - 1 :]
-    if isinstance(forecaster, LatentForecaster):
-        posterior = _latent_posterior(forecaster, initial, times, members, root, stored)
-    else:
-        forecast = forecaster.forecast(initial, times[stored], members, root)
-        posterior = _as_posterior(forecast)
-    std = posterior.get("observation_std")
-    predictive = _observed(posterior["signal"], None if std is None else std.values, root)
-    return posterior, predictive.to_dataset(name="field")
+    drawn: dict[str, list[xr.Dataset]] = {"posterior": [], "posterior_predictive": []}
+    for index, forecaster in enumerate(chains):
+        initial = initial_window(data, forecaster.warmup)
+        times = data["time"].values[forecaster.warmup - 1 :][stored]
+        forecast = forecaster.forecast(initial, times, members, root + index)
+        names = {"member": "draw", "field": "signal"}
+        known = {k: v for k, v in names.items() if k in forecast or k in forecast.dims}
+        posterior = forecast.rename(known)
+        drawn["posterior"].append(posterior)
+        noisy = _observed(posterior, root + index, stored)
+        drawn["posterior_predictive"].append(noisy.to_dataset(name="field"))
+    return {
+        name: xr.concat(
+            parts, "chain", data_vars=list(parts[0].data_vars), coords="minimal",
+            compat="override", join="override",
+        ).assign_coords(chain=np.arange(len(parts)), draw=np.arange(parts[0].sizes["draw"]))
+        for name, parts in drawn.items()
+    }  # fmt: skip
 
 
-def _latent_posterior(
-    forecaster: LatentForecaster,
-    initial: xr.Dataset,
-    times: np.ndarray,
-    members: int,
-    root: int,
-    stored: np.ndarray,
-) -> xr.Dataset:
-    """All latents, and the field at the stored times only: nothing is decoded in vain."""
-    state = forecaster.encode(initial, members, root)
-    _, latents = forecaster.advance(state, times)
-    kept = forecaster.decode(latents[stored]).assign_coords(time=times[stored])
-    posterior = _as_posterior(kept.drop_vars(["macro", "micro"], errors="ignore"))
-    bad = ~np.isfinite(latents).all(-1)
-    first = np.where(bad.any(0), times[bad.argmax(0)], np.nan)
-    posterior["diverged_at"] = ("draw", "trajectory"), first
-    if hasattr(forecaster, "parts"):
-        for name, (dims, values) in forecaster.parts(latents).items():
-            posterior[name] = ("draw", "trajectory", "time_full", *dims), values
-    if hasattr(forecaster, "macro_part"):
-        mean = np.moveaxis(latents[stored].mean(1), 0, 1)
-        macro = forecaster.macro_part(mean)
-        dims = tuple(d for d in posterior["signal"].dims if d != "draw")
-        posterior["mean_macro_part"] = dims, macro
-        posterior["mean_micro_part"] = dims, posterior["signal"].values.mean(0) - macro
-    return posterior.assign_coords(time_full=times)
-
-
-def _as_posterior(forecast: xr.Dataset) -> xr.Dataset:
-    names = {"member": "draw", "field": "signal"}
-    return forecast.rename({k: v for k, v in names.items() if k in forecast or k in forecast.dims})
-
-
-def _observed(signal: xr.DataArray, std: np.ndarray | None, root: int) -> xr.DataArray:
-    """The members with observation noise; each (member, trajectory) has its own stream."""
-    if std is None:
+def _observed(posterior: xr.Dataset, root: int, stored: np.ndarray) -> xr.DataArray:
+    """The members with observation noise, where the forecast says how large it is."""
+    signal = posterior["signal"]
+    if "observation_std" not in posterior:
         return signal
-    draws, trajectories, count = signal.shape[:3]
-    noisy = np.empty(signal.shape, np.float32)
-    shape = signal.shape[3:]
-    scale = std.reshape(-1, *(1 for _ in shape[1:])).astype(np.float32)
-    for draw in range(draws):
-        for which in range(trajectories):
-            stream = Streams(root, range(draw, draw + 1), range(which, which + 1))
-            size = int(np.prod(shape))
-            noise = stream.normal(0, count, size, OBSERVATION).reshape(count, *shape)
-            noisy[draw, which] = signal.values[draw, which] + scale * noise
-    return signal.copy(data=noisy)
+    draws, trajectories, _, *shape = signal.shape
+    std = posterior["observation_std"].values.reshape(-1, *(1 for _ in shape[1:]))
+    noise = [
+        observation_noise(root, range(draws), which, stored.tolist(), tuple(shape))
+        for which in range(trajectories)
+    ]
+    return signal + (std * np.stack(noise, 1)).astype(np.float32)
 
 
-def assemble(
-    chains: list[tuple[xr.Dataset, xr.Dataset]],
+def truth_groups(
     data: xr.Dataset,
     split: np.ndarray,
     warmup: int,
     stored: np.ndarray,
-    encoded: dict[str, Any],
-    attrs: dict[str, Any],
-) -> xr.DataTree:
-    """The DataTree of an ensemble from its chains and the truth beside them."""
+    encoded: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+) -> dict[str, xr.Dataset]:
+    """The groups ``observed_data`` and ``constant_data`` of an ensemble.
+
+    Args:
+        data: the trajectories, from the first snapshot of the warm-up on.
+        split: of each trajectory.
+        warmup: number of initial snapshots.
+        stored: indices, among the times from the last of them on, at which there are fields.
+        encoded: encoder means of the truth at all times: name → (dims, values).
+        attrs: of the ensemble, beside those of the data.
+    """
     from_start = data.isel(time=slice(warmup - 1, None))
     truth = from_start.isel(time=stored)
     observed = truth[["field"]]
@@ -128,28 +112,35 @@ def assemble(
     )
     constant["split"] = "trajectory", split.astype(str)
     constant.attrs = {**_plain(data.attrs), **attrs}
-    posterior, predictive = (
-        xr.concat([pair[i] for pair in chains], "chain", data_vars=_per_chain(chains[0][i]),
-                  coords="minimal", compat="override", join="override")
-        .assign_coords(chain=np.arange(len(chains)), draw=np.arange(chains[0][i].sizes["draw"]))
-        for i in (0, 1)
-    )  # fmt: skip
-    groups = {
-        "posterior": posterior,
-        "posterior_predictive": predictive,
+    return {
         "observed_data": observed.drop_vars("split", errors="ignore"),
         "constant_data": constant,
     }
-    return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
-
-
-def _per_chain(dataset: xr.Dataset) -> list[Any]:
-    return list(dataset.data_vars)
 
 
 def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
     """Attributes that NetCDF can hold."""
     return {str(k): v for k, v in attrs.items() if isinstance(v, (str, int, float, list, tuple))}
+
+
+def with_decoded_fields(
+    posterior: xr.Dataset, predictive: xr.Dataset, decoder: Decoder, axes: Sequence[str]
+) -> dict[str, xr.Dataset]:
+    """The two groups of members with fields that are decoded where they are read."""
+    latest = Latest()
+    dims = ("chain", "draw", "trajectory", "time", *axes)
+    members, trajectories = posterior["diverged_at"].shape[1:]
+    signal, noisy = (
+        xr.Variable(
+            dims,
+            LazilyIndexedArray(DecodedField(decoder, members, trajectories, noisy, latest)),
+        )
+        for noisy in (False, True)
+    )
+    return {
+        "posterior": posterior.assign(signal=signal),
+        "posterior_predictive": predictive.assign(field=noisy),
+    }
 
 
 def write_ensemble(tree: xr.DataTree, path: Path | str) -> None:
@@ -162,19 +153,85 @@ def write_ensemble(tree: xr.DataTree, path: Path | str) -> None:
             tree.to_netcdf(temporary, engine="netcdf4")
 
 
-def open_ensemble(path: Path | str) -> xr.DataTree:
+def open_ensemble(
+    path: Path | str, chains: Sequence[LatentForecaster] | None = None
+) -> xr.DataTree:
     """Opens ``ensemble.nc`` or ``ensemble.zarr`` of a run folder, or such a file itself, lazily.
 
+    Args:
+        path: the folder or the file.
+        chains: the forecasters that drew it, which decode the fields of a store without fields;
+            None loads them from the run folder.
+
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is none, only a part of one, or it cannot be read.
     """
-    path = Path(path)
-    found = [p for p in (path / "ensemble.nc", path / "ensemble.zarr") if p.exists()]
-    if not found and path.suffix in {".nc", ".zarr"} and path.exists():
-        found = [path]
+    file = _file_of(Path(path))
+    how: dict[str, Any] = {"engine": "zarr", "consolidated": True} if file.suffix == ".zarr" else {}
+    try:
+        tree = xr.open_datatree(file, **how)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} is not a readable ensemble: {error}") from error
+    if "latent_parts" not in tree["posterior"].attrs:
+        return tree
+    return _decoding(tree, file, chains)
+
+
+def _file_of(path: Path) -> Path:
+    """The ensemble of a run folder, or the file itself; never one that is not whole."""
+    own = [path] if path.suffix in {".nc", ".zarr"} else []
+    found = [file for file in (*(path / name for name in FILES), *own) if file.exists()]
+    for unfinished in found or [partial(path / FILES[1])]:
+        if (unfinished / JOURNAL).exists():
+            raise InputError(
+                f"{unfinished} is not a whole ensemble: give the same `pyro-msm rollout` again, "
+                "and it goes on where it was interrupted"
+            )
     if not found:
         raise InputError(f"{path} holds no ensemble.nc or ensemble.zarr: run `pyro-msm rollout`")
-    try:
-        return xr.open_datatree(found[0], engine="zarr" if found[0].suffix == ".zarr" else None)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{found[0]} is not a readable ensemble: {error}") from error
+    return found[0]
+
+
+def _decoding(
+    tree: xr.DataTree, path: Path, chains: Sequence[LatentForecaster] | None
+) -> xr.DataTree:
+    """The tree of a store that keeps no fields, with fields that are decoded when they are read."""
+    posterior, predictive = (
+        tree[name].to_dataset() for name in ("posterior", "posterior_predictive")
+    )
+    chains = _chains_of(path, posterior.sizes["chain"]) if chains is None else chains
+    if [weights(forecaster) for forecaster in chains] != np.ravel(
+        posterior.attrs["weights"]
+    ).tolist():
+        raise InputError(
+            f"{path} keeps latent paths of a model with other weights than those that are there "
+            "now to decode them: run `pyro-msm rollout` again"
+        )
+    store = zarr.open_group(path, mode="r")
+    names = np.ravel(posterior.attrs["latent_parts"]).tolist()
+    observed = tree["observed_data"].to_dataset()["field"]
+    decoder = Decoder(
+        chains,
+        [store[f"posterior/{name}"] for name in names],
+        np.searchsorted(posterior["time_full"].values, posterior["time"].values),
+        observed.shape[2:],
+        int(posterior.attrs["root"]),
+        list(posterior["observation_std"].values) if "observation_std" in posterior else None,
+    )
+    axes = [str(dim) for dim in observed.dims[2:]]
+    for name, group in with_decoded_fields(posterior, predictive, decoder, axes).items():
+        tree[name].dataset = group
+    return tree
+
+
+def _chains_of(path: Path, count: int) -> list[LatentForecaster]:
+    from pyro_msm.forecasting import load_forecaster
+    from pyro_msm.runs import RunDirectory
+
+    run = RunDirectory(path.parent)
+    if not run.config_file.exists():
+        raise InputError(
+            f"{path} keeps no fields and lies in no run folder, whose model would decode them: "
+            "give open_ensemble the chains that drew it"
+        )
+    return [load_forecaster(run.chain(i).path) for i in range(count)]  # type: ignore[misc]

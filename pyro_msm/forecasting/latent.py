@@ -22,8 +22,16 @@ class LatentForecaster(Forecaster):
     block_values: ClassVar[int] = 8_000_000
 
     @abstractmethod
-    def encode(self, window: xr.Dataset, members: int = 1, generator: Randomness = None) -> Any:
-        """The latent state after the last of ``warmup`` snapshots, drawn from its posterior."""
+    def encode(
+        self, window: xr.Dataset, members: int | range = 1, generator: Randomness = None
+    ) -> Any:
+        """The latent state after the last of ``warmup`` snapshots, drawn from its posterior.
+
+        Args:
+            window: the snapshots.
+            members: how many, or the indices of those that are wanted of a larger ensemble.
+            generator: root of the random streams, see ``root_entropy``.
+        """
 
     @abstractmethod
     def advance(

@@ -22,10 +22,14 @@ from pyro_msm.errors import InputError
 from pyro_msm.forecasting.calibration import Calibration, calibrate
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.integrator import Integrator, PathState
+from pyro_msm.forecasting.known_physics import chosen_physics, known_rate
 from pyro_msm.forecasting.latent import LatentForecaster
 from pyro_msm.forecasting.sizes import chosen_macro
 from pyro_msm.forecasting.streams import INITIAL, Streams
-from pyro_msm.guides import AmortizedPathGuide
+from pyro_msm.forecasting.validation import free_running_error, validation_split
+from pyro_msm.forecasting.warm_start import warm_start_of
+from pyro_msm.guides import AmortizedPathGuide, grow
+from pyro_msm.guides.grow import check_fields
 from pyro_msm.inference import Trainer, load_checkpoint, restore_into
 from pyro_msm.models import MultiscaleSDE
 from pyro_msm.models.initialise import check_frame, check_macro
@@ -39,6 +43,10 @@ HORIZON = 1e3
 
 #: Drift evaluations are at most this far apart, in units of the state's fastest time scale.
 COARSEST = 0.05
+
+#: And in units of the known physics' fastest one: Adams–Bashforth of third order is stable up to
+#: 0.55 for what decays and 0.72 for what oscillates.
+STABLE = 0.4
 
 
 @dataclass(frozen=True)
@@ -155,23 +163,37 @@ class MultiscaleForecaster(LatentForecaster):
             check_macro(macro, train["field"].shape[3:], data.attrs["boundary"])
         if self.model_settings.frame == "comoving":
             check_frame(train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro)
+        if (smaller := warm_start_of(self.model_settings)) is not None:
+            check_fields(self.from_run(smaller).model, data)
+        chosen_physics(self.model_settings.physics, data)
         check_length(train, self.training.window_length, self.warmup)
 
     def build(self, data: xr.Dataset, seed: int = 0) -> None:
-        """Makes the untrained model and guide for ``data``."""
+        """Makes the model and guide with which the training for ``data`` starts."""
         s = self.model_settings
-        macro = s.macro if s.macro is not None else chosen_macro(data)
+        smaller = warm_start_of(s)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = MultiscaleSDE.for_data(
-                data, macro, s.micro,
-                rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
-                drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
-                time_input=s.time_input, frame=s.frame, snapshots=s.snapshots,
-                std_floor=s.std_floor, quadrature=self.training.quadrature,
-            )  # fmt: skip
-            self.guide = AmortizedPathGuide(self.model)
+            if smaller is None:
+                self._build_anew(data)
+            else:
+                self.model, self.guide = grow(self.from_run(smaller).guide, data, s.micro)
+                quadrature = self.training.quadrature
+                self.model.quadrature = self.model.settings["quadrature"] = quadrature
         self._learn_grid(data)
+
+    def _build_anew(self, data: xr.Dataset) -> None:
+        s = self.model_settings
+        macro = s.macro if s.macro is not None else chosen_macro(data)
+        self.model = MultiscaleSDE.for_data(
+            data, macro, s.micro,
+            rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
+            drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
+            time_input=s.time_input, frame=s.frame, snapshots=s.snapshots,
+            physics=chosen_physics(s.physics, data),
+            std_floor=s.std_floor, quadrature=self.training.quadrature,
+        )  # fmt: skip
+        self.guide = AmortizedPathGuide(self.model)
 
     def train(
         self,
@@ -190,65 +212,29 @@ class MultiscaleForecaster(LatentForecaster):
             datasets.select(data, "train"), self.training.window_length, self.training.stride,
             self.warmup, self.device,
         )  # fmt: skip
+        validation = validation_split(data, self.warmup)
+        if validation is None:
+            logger.warning("no validation split, or none long enough: the last weights are kept")
         with progress_bar("training", enabled=progress) as update:
             trainer = Trainer(
                 self.model, self.guide, windows, self.training,
-                validate=self._validation(data), seed=seed, folder=checkpoints, log=log,
-                progress=update, header=self._header(),
+                validate=None if validation is None else free_running_error(self, validation),
+                seed=seed, folder=checkpoints, log=log, progress=update, header=self._header(),
             )  # fmt: skip
             trainer.run(resume)
-        if self.training.calibrate:
-            self._calibrate(data)
+        if self.training.calibrate and validation is not None:
+            self._calibrate(validation)
             trainer.header = self._header()
             trainer.save_best()
         return trainer
 
-    def _calibrate(self, data: xr.Dataset) -> None:
-        """Fits the ensemble's spread on the validation split, if there is one."""
-        try:
-            validation = datasets.select(data, "validation")
-        except InputError:
-            return
-        if validation.sizes["time"] < self.warmup + 2 or "mask" in validation:
+    def _calibrate(self, validation: xr.Dataset) -> None:
+        """Fits the ensemble's spread on validation data without gaps."""
+        if "mask" in validation:
             return
         self.calibration = calibrate(self, validation)
         logger.info("spread calibrated on validation: dispersion × %.3g, initial × %.3g",
                     self.calibration.dispersion, self.calibration.initial)  # fmt: skip
-
-    def _validation(self, data: xr.Dataset) -> Any:
-        """Free-running error on the validation split: mean over times of ‖mean − y‖/‖y‖."""
-        try:
-            chosen = datasets.select(data, "validation")
-        except InputError:
-            logger.warning("no validation split: the last weights are kept, not the best ones")
-            return None
-        if chosen.sizes["time"] < self.warmup + 2:
-            return None
-        initial = chosen.isel(time=slice(0, self.warmup))
-        times = chosen["time"].values[self.warmup - 1 :]
-        scored = np.unique(np.linspace(1, len(times) - 1, 100).round().astype(int))
-        truth = chosen["field"].values[:, self.warmup - 1 :][:, scored]
-        observed = np.ones_like(truth, bool)
-        if "mask" in chosen:
-            observed = chosen["mask"].values[:, self.warmup - 1 :][:, scored].astype(bool)
-        truth = np.where(observed, np.nan_to_num(truth), 0)
-        norm = np.sqrt((truth**2).sum((2, *range(3, truth.ndim))))
-        members = self.training.validation_members
-
-        def error() -> float:
-            state = self.encode(initial, members, 0)
-            _, latents = self.advance(state, times)
-            mean = self._mean_field(latents[scored]) * observed
-            gap = np.sqrt(((mean - truth) ** 2).sum((2, *range(3, truth.ndim))))
-            return float(np.mean(gap / np.maximum(norm, 1e-12)))
-
-        return error
-
-    def _mean_field(self, latents: np.ndarray) -> np.ndarray:
-        """Ensemble mean of the decoded field, (trajectory, time, channel, *grid)."""
-        with torch.inference_mode():
-            parts = [self.model.network.mean_field(self._tensor(part)).mean(0) for part in latents]
-            return torch.stack(parts, 1).cpu().numpy()
 
     # --- forecasting -----------------------------------------------------------------------------
 
@@ -257,7 +243,7 @@ class MultiscaleForecaster(LatentForecaster):
         return self.model.network.values
 
     def encode(
-        self, window: xr.Dataset, members: int = 1, generator: Randomness = None
+        self, window: xr.Dataset, members: int | range = 1, generator: Randomness = None
     ) -> LatentState:
         """Members drawn from the encoder's posterior after the last of ``warmup`` snapshots.
 
@@ -269,9 +255,8 @@ class MultiscaleForecaster(LatentForecaster):
         field = self._tensor(self._snapshots(window))
         with torch.inference_mode():
             mean, log_var = self.guide.encode(field)
-        streams = Streams(
-            root_entropy(generator), range(members), range(window.sizes["trajectory"])
-        )
+        indices = members if isinstance(members, range) else range(members)
+        streams = Streams(root_entropy(generator), indices, range(window.sizes["trajectory"]))
         latent = self._posterior_draw(mean, log_var, streams)
         parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
         forcing = None
@@ -421,6 +406,16 @@ class MultiscaleForecaster(LatentForecaster):
                 means.append(self.guide.encode(seen)[0].cpu().numpy())
         return np.concatenate(means, 1)
 
+    def ensemble_mean(self, latents: np.ndarray) -> np.ndarray:
+        """Mean over members of the decoded field: latents (time, member, trajectory, latent).
+
+        Returns:
+            (trajectory, time, channel, *grid).
+        """
+        with torch.inference_mode():
+            parts = [self.model.network.mean_field(self._tensor(part)).mean(0) for part in latents]
+            return torch.stack(parts, 1).cpu().numpy()
+
     def observation_std(self) -> np.ndarray:
         """(channel,) standard deviation of the observation noise."""
         with torch.inference_mode():
@@ -474,7 +469,8 @@ class MultiscaleForecaster(LatentForecaster):
         if header["known_drift"]:
             raise InputError(
                 "the model was trained with a known_drift, a function that no file can hold: "
-                "rebuild the model with it in Python and use inference.restore_into"
+                "rebuild the model with it in Python and use inference.restore_into, or train with "
+                "its name, as model.physics = 'package.module:function'"
             )
         forecaster = cls(ModelConfig(snapshots=header["model"]["snapshots"]))
         forecaster.model = MultiscaleSDE(**header["model"])
@@ -488,7 +484,7 @@ class MultiscaleForecaster(LatentForecaster):
     def _header(self) -> dict[str, Any]:
         return {
             "model": self.model.settings,
-            "known_drift": self.model.network.known_drift is not None,
+            "known_drift": self.model.known_by_hand,
             "rollout_step": self.rollout_step,
             "rollout_every": self.rollout_every,
             "calibration": vars(self.calibration),
@@ -503,6 +499,7 @@ class MultiscaleForecaster(LatentForecaster):
         times = data["time"].values
         network = self.model.network
         fastest = float((network.state_rate / network.state_scale).max())
+        fastest = max(fastest, known_rate(self.model) * COARSEST / STABLE)
         if not self.rollout_step:
             step = float(times[-1] - times[0]) / (len(times) - 1)
             self.rollout_step = step / math.ceil(step * fastest / COARSEST)
@@ -535,55 +532,3 @@ class MultiscaleForecaster(LatentForecaster):
         if "mask" in window:
             values = np.where(window["mask"].values.astype(bool), values, 0)
         return np.nan_to_num(values if whole else values[:, -self.warmup :])
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What ``fit`` returns.
-
-    Attributes:
-        forecaster: forecasts with the trained model; ``rollout`` takes it.
-        history: the records of the training log.
-        seconds: training time.
-        validation_error: free-running error of the chosen weights; None without validation data.
-    """
-
-    forecaster: MultiscaleForecaster
-    history: list[dict[str, Any]]
-    seconds: float
-    validation_error: float | None
-
-
-def fit(
-    model: MultiscaleSDE,
-    guide: AmortizedPathGuide,
-    data: xr.Dataset,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    folder: Path | str | None = None,
-    resume: bool = False,
-    progress: bool = False,
-    **settings: Any,
-) -> Fit:
-    """Trains a model and its guide; the weights left in them are the best ones.
-
-    Args:
-        model: from ``MultiscaleSDE.for_data``.
-        guide: its guide.
-        data: a validated dataset with a ``train`` split; ``validation`` chooses the weights.
-        seed: root of all draws of the training.
-        device: "auto", "cpu" or "cuda".
-        folder: where checkpoints are kept; None keeps none.
-        resume: go on from the last checkpoint there.
-        progress: show a progress bar.
-        **settings: keys of the configuration's ``training`` section, such as ``steps``.
-    """
-    forecaster = MultiscaleForecaster.of(model, guide, data)
-    forecaster.training = TrainingConfig(**settings)
-    trainer = forecaster.train(
-        data, checkpoints=None if folder is None else Path(folder), resume=resume, seed=seed,
-        device=device, progress=progress,
-    )  # fmt: skip
-    state = trainer.state
-    return Fit(forecaster, trainer.history, state.seconds, state.best_error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +12,9 @@ DYNAMICS, INITIAL, OBSERVATION = 0, 1, 2
 
 #: Rows of a stream that are drawn together.
 LENGTH = 128
+
+#: Members whose observation noise at one time is drawn together.
+GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,39 @@ class Streams:
                     drawn[:, i, j] = generator.standard_normal((LENGTH, size), np.float32)
             self._drawn[key] = drawn
         return self._drawn[key]
+
+
+def observation_noise(
+    root: int, members: range, trajectory: int, times: Sequence[int], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Standard normal noise for whole fields: float32 (member, time, *shape).
+
+    As with ``Streams``, a number depends on the root, its own member, trajectory, time and point
+    only; but any time can be read at the cost of that time alone, since fields are too large for
+    the times around it to be drawn with it.
+
+    Args:
+        root: see ``root_entropy``.
+        members: indices of the members, one after the other.
+        trajectory: index of the trajectory.
+        times: indices of the times.
+        shape: of a field.
+
+    Example:
+        >>> noise = observation_noise(0, range(10, 40), 0, [3, 5], (4,))
+        >>> bool((noise[20:, :1] == observation_noise(0, range(30, 40), 0, [3], (4,))).all())
+        True
+    """
+    size = int(np.prod(shape))
+    noise = np.empty((len(members), len(times), size), np.float32)
+    for place, time in enumerate(times):
+        for group in range(members.start // GROUP, -(-members.stop // GROUP)):
+            begin = group * GROUP
+            stop = min(begin + GROUP, members.stop)
+            seed = np.random.SeedSequence(root, spawn_key=(OBSERVATION, trajectory, time, group))
+            generator = np.random.Generator(np.random.SFC64(seed))
+            drawn = generator.standard_normal((stop - begin, size), np.float32)
+            wanted = drawn[max(members.start - begin, 0) :]
+            first = max(begin - members.start, 0)
+            noise[first : first + len(wanted), place] = wanted
+    return noise.reshape(len(members), len(times), *shape)

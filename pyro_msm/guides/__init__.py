@@ -1,5 +1,6 @@
 """The variational families."""
 
 from pyro_msm.guides.amortized_path import AmortizedPathGuide
+from pyro_msm.guides.grow import grow
 
-__all__ = ["AmortizedPathGuide"]
+__all__ = ["AmortizedPathGuide", "grow"]

@@ -141,10 +141,21 @@ class Trainer:
                 self._validate()
             if state.step % settings.checkpoint_every == 0:
                 self._keep()
+            if self._fruitless():
+                logger.info("training stops at step %d: no better weights since step %d",
+                            state.step, state.best_step)  # fmt: skip
+                break
             budget = settings.budget_seconds
             if budget is not None and state.seconds > budget:
                 logger.info("training stops at step %d: budget of %gs is spent", state.step, budget)
                 break
+
+    def _fruitless(self) -> bool:
+        """Whether ``patience`` validations in a row have brought nothing better."""
+        patience, state = self.settings.patience, self.state
+        if patience is None or state.best_error is None:
+            return False
+        return state.step >= state.best_step + patience * self.settings.validate_every
 
     def batch(self) -> WindowBatch:
         """The next minibatch, with the weights of the terms of the loss."""

@@ -18,7 +18,8 @@ from pyro_msm.errors import InputError
 from pyro_msm.nn import ScaleSeparation, apply_along_axes
 from pyro_msm.nn.comoving import ANGLE, FourierBasis, energy_angle, wave_numbers
 
-SNAPSHOTS = 1500
+#: What is looked at of the data, at most: so many snapshots, and so many numbers in them.
+SNAPSHOTS, NUMBERS = 1500, 2**26
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ def measure(
     micro: int,
     largest_rank: int,
     frame: str = "fixed",
+    scales: ScaleSeparation | None = None,
+    sharp: bool = False,
 ) -> Statistics:
     """Measures the ``train`` split of a validated dataset: see ``Statistics``.
+
+    The scales are separated by ``scales``; None takes the kernel that an untrained model has, with
+    known physics the ``sharp`` one.
 
     Raises:
         InputError: no such split, or ``macro`` or ``micro`` does not fit the data.
@@ -76,39 +82,36 @@ def measure(
     grid = tuple(train["field"].shape[3:])
     boundary = tuple(data.attrs["boundary"])
     coarse = check_macro(macro, grid, boundary)
-    scales = ScaleSeparation(grid, coarse, boundary)
+    scales = scales or ScaleSeparation(grid, coarse, boundary, sharp)
     with torch.no_grad():
         sample = _sample(train)
         state = _macro_state(sample, scales)
-        rest = _macro_rest(sample.now, scales)
+        rest = scales.beyond_macro(sample.now)
         channels = sample.now.shape[1]
-        parameters = {"log_macro_var": _log_var(rest, channels)}
+        parameters = {"log_macro_var": _log_var(rest)}
         sizes = {"channels": channels, **_shared_sizes(train)}
         basis = None
         if frame == "comoving":
             check_frame(grid, boundary, micro)
         if micro:
-            see = _turned if frame == "comoving" else _untouched
+            see = view_from(frame)
             inner = micro - ANGLE if frame == "comoving" else micro
-            fine = see(sample.now - scales.smooth(sample.now), sample.now)
+            separate = scales.beyond_smooth if frame == "comoving" else scales.beyond_macro
+            fine = see(separate(sample.now), sample.now)
             basis = principal_basis(fine, largest_rank, inner)
             if len(basis.rows) < inner:
                 raise InputError(
                     f"model.micro = {micro} is more than the {len(basis.rows)} modes of "
                     f"{len(fine)} training snapshots of {fine.shape[1]} numbers: lower it"
                 )
-            code = _micro_state(sample, scales, basis, inner, see)
-            parameters |= _decoder(see(rest.reshape(sample.now.shape), sample.now), basis, code.now)
+            code = _micro_state(sample, basis, inner, lambda field: see(separate(field), field))
+            parameters |= _decoder(see(rest, sample.now), basis, code.now)
             if frame == "comoving":
                 code = _with_angle(sample, code)
             state = StateScales(*(torch.cat(pair, -1) for pair in zip(state, code, strict=True)))
             parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
             sizes["rank"] = len(basis.rows)
-        parameters |= {
-            "initial_mean": state.first.mean(0),
-            "initial_log_std": 0.5
-            * (state.first.var(0, correction=0) + (0.1 * state.scale).square()).log(),
-        }
+        parameters |= initial_law(state.first, state.scale)
     buffers = {
         "state_mean": state.mean,
         "state_scale": state.scale,
@@ -119,6 +122,12 @@ def measure(
         None if basis is None else basis.rows,
         None if basis is None else basis.rows @ basis.mean,
     )  # fmt: skip
+
+
+def initial_law(first: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """μ₀ and ln σ₀ from the states (trajectory, part) at the start of trajectories."""
+    variance = first.var(0, correction=0) + (0.1 * scale).square()
+    return {"initial_mean": first.mean(0), "initial_log_std": 0.5 * variance.log()}
 
 
 class Sample(NamedTuple):
@@ -163,6 +172,11 @@ def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
     )
 
 
+def view_from(frame: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """How the microscale parts in a frame see a part of a field: (part, field) → (m, values)."""
+    return _turned if frame == "comoving" else _untouched
+
+
 def _untouched(part: Tensor, _: Tensor) -> Tensor:
     """A part of a field, (m, channel, *grid) → (m, values)."""
     return part.flatten(1)
@@ -199,26 +213,15 @@ def check_frame(grid: Sequence[int], boundary: Sequence[str], micro: int) -> Non
 
 
 def _micro_state(
-    sample: Sample,
-    scales: ScaleSeparation,
-    basis: Basis,
-    micro: int,
-    see: Callable[[Tensor, Tensor], Tensor],
+    sample: Sample, basis: Basis, micro: int, fine: Callable[[Tensor], Tensor]
 ) -> StateScales:
-    """η as the leading coefficients of the residual, which have unit variance."""
+    """η as the leading coefficients of what is ``fine`` in a field, which have unit variance."""
     rows = basis.rows[:micro]
     now, later, first = (
-        (see(field - scales.smooth(field), field) - basis.mean) @ rows.T
-        for field in (sample.now, sample.later, sample.first)
+        (fine(field) - basis.mean) @ rows.T for field in (sample.now, sample.later, sample.first)
     )
     rate = ((later - now) / sample.lag).std(0).clamp(min=1e-6)
     return StateScales(now, first, torch.zeros(micro), torch.ones(micro), rate)
-
-
-def _macro_rest(field: Tensor, scales: ScaleSeparation) -> Tensor:
-    """y − D_ζ(E_ζ(y)) by the initial kernel, (m, values)."""
-    macro = apply_along_axes(scales.restriction(), field)
-    return (field - apply_along_axes(scales.prolongation(), macro)).flatten(1)
 
 
 def _decoder(rest: Tensor, encoder: Basis, code: Tensor) -> dict[str, Tensor]:
@@ -297,28 +300,34 @@ def principal_basis(rows: Tensor, largest: int, least: int) -> Basis:
 
 
 def _sample(train: xr.Dataset) -> Sample:
-    """Up to SNAPSHOTS snapshots; the lag is a few time steps, so that noise does not rule it.
+    """Snapshots of up to SNAPSHOTS; the lag is a few time steps, so that noise does not rule it.
 
-    The tensors are copies: PyTorch's memory is aligned, NumPy's may not be, and the last bit of a
-    matrix product depends on that.
+    No others are read. The tensors are copies: PyTorch's memory is aligned, NumPy's may not be, and
+    the last bit of a matrix product depends on that.
     """
     field = train["field"]
     trajectories, count = field.shape[:2]
+    most = max(2, min(SNAPSHOTS, NUMBERS // math.prod(field.shape[2:])))
+    which = _spread(trajectories, min(trajectories, most // 2))
     steps = max(1, min(8, (count - 1) // 4))
-    each = min(count - steps, max(2, SNAPSHOTS // trajectories))
-    chosen = np.unique(np.linspace(0, count - 1 - steps, each).round().astype(int))
+    chosen = _spread(count - steps, min(count - steps, max(2, most // len(which))))
     times = train["time"].values
-    now, later = (
-        torch.tensor(np.nan_to_num(field.isel(time=index).values).astype(np.float32))
-        for index in (chosen, chosen + steps)
+    now, later, first = (
+        torch.tensor(field.isel(trajectory=which, time=index).values).float().nan_to_num_()
+        for index in (chosen, chosen + steps, [0])
     )
-    first = torch.tensor(np.nan_to_num(field.isel(time=0).values).astype(np.float32))
     lag = float(times[-1] - times[0]) / (count - 1) * steps
-    return Sample(now.flatten(0, 1), later.flatten(0, 1), first, lag)
+    return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], lag)
 
 
-def _log_var(rest: Tensor, channels: int) -> Tensor:
-    per_channel = rest.unflatten(1, (channels, -1)).movedim(1, 0).flatten(1)
+def _spread(count: int, chosen: int) -> np.ndarray:
+    """Indices spread evenly over 0, …, count − 1, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, chosen).round().astype(int))
+
+
+def _log_var(rest: Tensor) -> Tensor:
+    """(channel,) log mean square of (m, channel, *grid)."""
+    per_channel = rest.movedim(1, 0).flatten(1)
     return per_channel.square().mean(1).clamp(min=1e-12).log()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import pyro
@@ -14,10 +14,12 @@ from pyro.distributions import Normal, TorchDistribution
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from pyro_msm import data as datasets
 from pyro_msm.data.windows import WindowBatch
 from pyro_msm.distributions import SDEPath
 from pyro_msm.models.initialise import Statistics, measure
-from pyro_msm.nn.multiscale import KnownDrift, MultiscaleNetwork
+from pyro_msm.nn.multiscale import MultiscaleNetwork
+from pyro_msm.nn.physics import KnownDrift, Physics
 
 _instances = itertools.count()
 
@@ -74,11 +76,18 @@ class MultiscaleSDE(PyroModule):
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
         quadrature: strata of the path term's random quadrature.
-        known_drift: known physics (ζ, t, μ) → dζ/dt in the field's units, added to the learned
-            macroscale drift; ζ is (…, channel, *macro); t (…) and μ (…, parameter) broadcast with
-            the leading dimensions of ζ.
+        physics: known physics, to which the learned macroscale drift is added as its closure: the
+            coefficients of an equation's terms, see ``nn.physics.FilteredEquation``, or the name
+            of a function, "package.module:name", as ``known_drift`` is one.
+        spacing: distance between grid points, each axis; an equation by its terms needs it.
+        known_drift: known physics as a function (ζ, t, μ) → dζ/dt in the field's units, which no
+            checkpoint can hold; ζ is (…, channel, *macro); t (…) and μ (…, parameter) broadcast
+            with the leading dimensions of ζ.
 
     ``for_data`` takes the sizes, scales and initial weights from a dataset.
+
+    Raises:
+        InputError: ``physics`` that does not fit the field, or cannot be imported.
     """
 
     network: MultiscaleNetwork
@@ -104,6 +113,8 @@ class MultiscaleSDE(PyroModule):
         snapshots: int = 1,
         std_floor: float = 0.01,
         quadrature: int = 4,
+        physics: Physics | None = None,
+        spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
     ) -> None:
         # A name of its own keeps the parameters of two models apart in Pyro's global store; made
@@ -116,10 +127,13 @@ class MultiscaleSDE(PyroModule):
             "drift_hidden": drift_hidden, "drift_layers": drift_layers,
             "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
             "forcing": forcing, "time_input": time_input, "frame": frame,
+            "physics": dict(physics) if isinstance(physics, Mapping) else physics,
+            "spacing": None if spacing is None else list(spacing),
         }  # fmt: skip
         self.settings = sizes | {
             "snapshots": snapshots, "std_floor": std_floor, "quadrature": quadrature,
         }  # fmt: skip
+        self.known_by_hand = known_drift is not None
         self.network = MultiscaleNetwork(**sizes, known_drift=known_drift)
         self.quadrature = quadrature
         # Where an encoder may start from; not part of the generative model.
@@ -142,11 +156,14 @@ class MultiscaleSDE(PyroModule):
         Raises:
             InputError: ``macro`` does not fit the grid, or there is no ``train`` split.
         """
+        known = any(settings.get(name) is not None for name in ("physics", "known_drift"))
         found = measure(
-            data, macro, micro, settings.get("rank", 32), settings.get("frame", "fixed")
-        )
+            data, macro, micro, settings.get("rank", 32), settings.get("frame", "fixed"),
+            sharp=known,
+        )  # fmt: skip
         model = cls(
-            found.grid, found.macro, found.boundary, micro=micro, **(settings | found.sizes)
+            found.grid, found.macro, found.boundary, micro=micro,
+            **({"spacing": _spacing(data)} | settings | found.sizes),
         )
         model.initialise(found)
         return model
@@ -203,3 +220,9 @@ class MultiscaleSDE(PyroModule):
                     obs=batch.at_points(batch.observation) if observed else None,
                 )
         return result
+
+
+def _spacing(data: xr.Dataset) -> list[float]:
+    """Distance between the grid points of each axis."""
+    axes = [data[axis].values for axis in datasets.space_axes(data)]
+    return [float(axis[-1] - axis[0]) / (len(axis) - 1) for axis in axes]

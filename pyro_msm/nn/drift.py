@@ -22,6 +22,7 @@ class MacroDrift(nn.Module):
         neighbourhood: points of the neighbourhood along an axis, odd.
         hidden: width of the hidden layers.
         layers: number of hidden layers.
+        scale: factor on the initial weights of the last layer; 0 starts at no drift.
     """
 
     neighbours: Tensor
@@ -35,6 +36,7 @@ class MacroDrift(nn.Module):
         neighbourhood: int,
         hidden: int,
         layers: int,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.register_buffer(
@@ -48,6 +50,9 @@ class MacroDrift(nn.Module):
             if layers > 1
             else nn.Sequential(nn.Linear(hidden, channels))
         )
+        with torch.no_grad():
+            for parameter in self.rest[-1].parameters():
+                parameter.mul_(scale)
         self.activation = nn.SiLU()
 
     def forward(self, macro: Tensor, context: Tensor | None) -> Tensor:

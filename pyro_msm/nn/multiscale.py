@@ -21,6 +21,7 @@ from pyro_msm.nn.comoving import (
 from pyro_msm.nn.drift import MacroDrift, MicroDrift
 from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
+from pyro_msm.nn.physics import KnownDrift, Physics, WellResolved, known_physics
 from pyro_msm.nn.scale_separation import ScaleSeparation, apply_along_axes
 
 #: Factor on the posterior's least standard deviation for the angle of a moving frame.
@@ -28,8 +29,6 @@ ANGLE_FLOOR = 0.3
 
 #: Numbers in the matrix that ``mean_field`` may build.
 LARGEST_MATRIX = 8_000_000
-
-KnownDrift = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 class MultiscaleNetwork(nn.Module):
@@ -67,21 +66,28 @@ class MultiscaleNetwork(nn.Module):
         forcing: int,
         time_input: bool,
         frame: str = "fixed",
+        physics: Physics | None = None,
+        spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.macro = tuple(grid), tuple(macro)
         self.channels, self.micro, self.time_input = channels, micro, time_input
         self.parameters_seen, self.forcing_seen = bool(parameters), bool(forcing)
-        self.known_drift = known_drift
         self.macro_values = channels * int(np.prod(macro))
         self.values = channels * int(np.prod(grid))
         self.state_size = self.macro_values + micro
         shared = parameters + forcing + int(time_input)
-        self.scales = ScaleSeparation(grid, macro, boundary)
-        self.macro_drift = MacroDrift(
-            macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers
+        known = physics is not None or known_drift is not None
+        self.scales = ScaleSeparation(grid, macro, boundary, sharp=known)
+        self.known_drift = known_drift or known_physics(
+            physics, self.scales, spacing, channels, parameters
         )
+        self.closure = WellResolved(self.scales) if known else None
+        self.macro_drift = MacroDrift(
+            macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers,
+            self.closure_scale,
+        )  # fmt: skip
         if micro:
             self.decoder = MicroDecoder(torch.zeros(rank, self.values), micro, hidden, channels)
             self.micro_drift = MicroDrift(
@@ -115,13 +121,18 @@ class MultiscaleNetwork(nn.Module):
         self.macro_drift = ComovingMacroDrift(
             MacroDrift(
                 self.macro, self.scales.boundary, self.channels, 4 + self.micro - ANGLE + shared,
-                neighbourhood, drift_hidden, drift_layers,
+                neighbourhood, drift_hidden, drift_layers, self.closure_scale,
             ),
             axis.coarse, offset,
         )  # fmt: skip
         self.micro_drift = ComovingMicroDrift(
             self.micro, self.channels, axis.coarse, offset, shared, 2 * drift_hidden, drift_layers
         )
+
+    @property
+    def closure_scale(self) -> float:
+        """Where physics is known, what is learned of the macroscale drift starts at zero."""
+        return 1.0 if self.closure is None else 0.0
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """State (…, state) → ζ (…, channel, points) and η (…, n_η)."""
@@ -169,7 +180,7 @@ class MultiscaleNetwork(nn.Module):
         if context is not None:
             context = context.expand(*state.shape[:-1], -1)
         seen = micro if context is None else torch.cat([micro, context], -1)
-        rate = self.macro_drift(macro, seen if seen.shape[-1] else None).flatten(-2)
+        rate = self._learned(macro, seen if seen.shape[-1] else None).flatten(-2)
         if self.micro:
             rate = torch.cat([rate, self.micro_drift(micro, macro.flatten(-2), context)], -1)
         rate = rate * self.state_rate
@@ -178,6 +189,12 @@ class MultiscaleNetwork(nn.Module):
             known = self.known_drift(field, times, parameters).flatten(-1 - len(self.macro))
             rate = rate + nn.functional.pad(known, (0, self.micro))
         return rate
+
+    def _learned(self, macro: Tensor, seen: Tensor | None) -> Tensor:
+        """What is learned of f (…, channel, points): all of it, or what known physics leaves."""
+        if self.closure is None:
+            return self.macro_drift(macro, seen)
+        return self.closure(self.macro_drift(self.closure(macro), seen))
 
     @property
     def dispersion(self) -> Tensor:
@@ -253,10 +270,11 @@ class MultiscaleNetwork(nn.Module):
 class PathEncoder(nn.Module):
     r"""Posterior at single times, from the snapshots up to each.
 
-    The mean of ζ is the restriction of the field, E_ζ(S_θ(y)), by the generative model's kernel; η
-    and all variances come from perceptrons of the residual S_θ^⊥(y) = y − S_θ(y), seen through a
-    learned basis. The basis absorbs the smoother, ⟨b, y − S y⟩ = ⟨b − Sᵀb, y⟩, so that no snapshot
-    is ever smoothed.
+    The mean of ζ is the restriction of the field, E_ζ(y), by the generative model's kernel; η and
+    all variances come from perceptrons of what the macroscale state cannot show of the field, seen
+    through a learned basis. In a fixed frame that is y − D_ζ(E_ζ(y)), and the basis absorbs D_ζ,
+    ⟨b, y − D ζ⟩ = ⟨b, y⟩ − ⟨Dᵀb, ζ⟩, so that no field is ever computed; in a moving frame it is
+    y − S_θ(y), which does not know where the coarse points stand.
 
     Args:
         network: the generative networks; their scale separation is used, not copied.
@@ -310,8 +328,8 @@ class PathEncoder(nn.Module):
         """Snapshots (…, snapshots, channel, *grid) → mean and log variance, (…, state)."""
         axes = len(network.grid)
         scales = network.scales
-        last = field.select(-2 - axes, -1)
-        mean = apply_along_axes(scales.restriction(), last).flatten(-1 - axes)
+        macro = apply_along_axes(scales.restriction(), field).flatten(-1 - axes)
+        mean = macro.select(-2, -1)
         log_std: Tensor = self.log_std
         if self.moving is not None:
             micro, spread = self.moving(field, scales.axes[0])
@@ -320,9 +338,10 @@ class PathEncoder(nn.Module):
             spread = torch.cat([macro_spread.repeat_interleave(points, -1), micro_spread], -1)
             mean, log_std = torch.cat([mean, micro], -1), log_std + spread
         elif self.micro:
-            basis = self.basis.unflatten(-1, (network.channels, *network.grid))
-            residual = (basis - scales.smooth_adjoint(basis)).flatten(1)
-            seen = (field.flatten(-1 - axes) @ residual.T - self.offset).flatten(-2)
+            rows = self.basis.unflatten(-1, (network.channels, *network.grid))
+            shown = apply_along_axes([m.T for m in scales.prolongation()], rows).flatten(1)
+            seen = field.flatten(-1 - axes) @ self.basis.T - macro @ shown.T
+            seen = (seen - self.offset).flatten(-2)
             mean = torch.cat([mean, self.code(seen)], -1)
             log_std = log_std + self.spread(seen)
         std = self.floor + log_std.exp()

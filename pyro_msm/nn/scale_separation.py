@@ -18,21 +18,26 @@ class AxisKernel(nn.Module):
 
     A coarse cell is ``stride`` grid points wide and its value stands at one of them
     (``coarse_index``). The taps start as a Gaussian of standard deviation ``stride`` points, cut
-    off at three of them, and are normalised to sum to one wherever they are used.
+    off at three of them, and are normalised to sum to one wherever they are used. A ``sharp``
+    kernel is Lanczos' windowed sinc of the same width instead (Duchon, J. Appl. Meteorol. 18, 1979)
+    and is not learned: it keeps nearly all that the coarse points resolve of a field, and nearly
+    nothing else.
 
     Args:
         points: n, number of grid points.
         coarse: number of coarse points: divides n, or on a grid with both end points (``wall`` and
             ``open`` boundaries) coarse−1 divides n−1.
         boundary: see ``padded_index``.
+        sharp: whether the kernel is the sharp one.
     """
 
+    taps: Tensor
     coarse_index: Tensor
     _padded: Tensor
     _cells: Tensor
     _everywhere: Tensor
 
-    def __init__(self, points: int, coarse: int, boundary: str) -> None:
+    def __init__(self, points: int, coarse: int, boundary: str, sharp: bool = False) -> None:
         super().__init__()
         self.points, self.coarse, self.boundary = points, coarse, boundary
         if points % coarse == 0:
@@ -43,10 +48,13 @@ class AxisKernel(nn.Module):
             coarse_index = torch.arange(coarse) * stride
         self.stride = stride
         self.reach = min(3 * stride, points - 1)
-        offsets = torch.arange(-self.reach, self.reach + 1)
+        cells = torch.arange(-self.reach, self.reach + 1) / stride
         # Taps of size about 1, not 1/stride: Adam moves a parameter by its learning rate a step,
         # whatever the parameter's size.
-        self.taps = nn.Parameter(torch.exp(-0.5 * (offsets / stride).square()))
+        if sharp:
+            self.register_buffer("taps", torch.sinc(cells) * torch.sinc(cells / 3))
+        else:
+            self.taps = nn.Parameter(torch.exp(-0.5 * cells.square()))
         padded = padded_index(points, self.reach, boundary)
         window = torch.arange(2 * self.reach + 1)
         columns = padded[coarse_index[:, None] + window]
@@ -79,15 +87,6 @@ class AxisKernel(nn.Module):
         values = self.weights.expand(self.points, -1).reshape(-1)
         return matrix.index_add(0, self._everywhere, values).reshape(self.points, self.points)
 
-    def smooth_adjoint(self, field: Tensor) -> Tensor:
-        """Sᵀ v of the smoother S along the last axis, (…, n)."""
-        if self.points <= LARGEST_SMOOTHER:
-            return field @ self.smoother()
-        size = field.shape[-1] + 2 * self.reach
-        spectrum = torch.fft.rfft(field, size) * torch.fft.rfft(self.weights, size)
-        spread = torch.fft.irfft(spectrum, size)
-        return field.new_zeros(field.shape).index_add(-1, self._padded, spread)
-
     def smooth(self, field: Tensor) -> Tensor:
         """S v along the last axis, (…, n)."""
         if self.points <= LARGEST_SMOOTHER:
@@ -112,15 +111,22 @@ class ScaleSeparation(nn.Module):
         grid: points of each axis.
         macro: coarse points of each axis.
         boundary: one of "periodic", "wall", "open" for each axis.
+        sharp: whether the kernels are the sharp ones, see ``AxisKernel``.
     """
 
     axes: Sequence[AxisKernel]
 
-    def __init__(self, grid: Sequence[int], macro: Sequence[int], boundary: Sequence[str]) -> None:
+    def __init__(
+        self,
+        grid: Sequence[int],
+        macro: Sequence[int],
+        boundary: Sequence[str],
+        sharp: bool = False,
+    ) -> None:
         super().__init__()
         self.grid, self.macro, self.boundary = tuple(grid), tuple(macro), tuple(boundary)
         self.axes = nn.ModuleList(  # type: ignore[assignment]
-            AxisKernel(n, m, b) for n, m, b in zip(grid, macro, boundary, strict=True)
+            AxisKernel(n, m, b, sharp) for n, m, b in zip(grid, macro, boundary, strict=True)
         )
 
     def restriction(self) -> list[Tensor]:
@@ -133,23 +139,24 @@ class ScaleSeparation(nn.Module):
 
     def smooth(self, field: Tensor) -> Tensor:
         """S(y): the field (…, *grid) averaged by the kernel around every grid point."""
-        return self._along_axes("smooth", field)
-
-    def smooth_adjoint(self, field: Tensor) -> Tensor:
-        """Sᵀ applied to (…, *grid): ⟨S y, v⟩ = ⟨y, Sᵀ v⟩."""
-        return self._along_axes("smooth_adjoint", field)
-
-    def _along_axes(self, operation: str, field: Tensor) -> Tensor:
         for position, axis in enumerate(self.axes, start=-len(self.grid)):
-            moved = field.movedim(position, -1)
-            field = getattr(axis, operation)(moved).movedim(-1, position)
+            field = axis.smooth(field.movedim(position, -1)).movedim(-1, position)
         return field
+
+    def beyond_smooth(self, field: Tensor) -> Tensor:
+        """y − S(y), the same wherever a feature of the field (…, *grid) stands."""
+        return field - self.smooth(field)
+
+    def beyond_macro(self, field: Tensor) -> Tensor:
+        """y − D_ζ(E_ζ(y)), what the macroscale state cannot show of a field (…, *grid)."""
+        macro = apply_along_axes(self.restriction(), field)
+        return field - apply_along_axes(self.prolongation(), macro)
 
 
 def apply_along_axes(matrices: Sequence[Tensor], field: Tensor) -> Tensor:
     """Applies one matrix (out, in) to each of the last axes of ``field`` (…, *in) → (…, *out)."""
-    if len(matrices) == 1:
-        return field @ matrices[0].T
-    for position, matrix in enumerate(matrices, start=-len(matrices)):
+    # The last axis first: it lies together in memory, and what is moved after it is smaller.
+    field = field @ matrices[-1].T
+    for position, matrix in enumerate(matrices[:-1], start=-len(matrices)):
         field = (field.movedim(position, -1) @ matrix.T).movedim(-1, position)
     return field

@@ -17,8 +17,8 @@ from pyro_msm.scores.ensemble_mean import (
     Spread,
     SpreadSkill,
 )
-from pyro_msm.scores.metric import Metric
-from pyro_msm.scores.rank import RankHistogram, pit, ranks
+from pyro_msm.scores.metric import Metric, Sums, add_up
+from pyro_msm.scores.rank import RankHistogram, pit, rank_bins, ranks
 from pyro_msm.scores.relative_error import (
     RelativeError,
     RelativeErrorStd,
@@ -58,15 +58,18 @@ __all__ = [
     "Spread",
     "SpreadSkill",
     "Statistic",
+    "Sums",
     "TotalVariance",
     "VarianceParts",
     "ZeroTruth",
+    "add_up",
     "effective_samples",
     "fair_crps",
     "fair_energy_score",
     "order_statistic_level",
     "percentile_interval",
     "pit",
+    "rank_bins",
     "ranks",
     "relative_error",
     "simultaneous_band",

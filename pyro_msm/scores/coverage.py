@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
 
 
 def order_statistic_level(members: int, level: float) -> tuple[int, float]:
@@ -48,7 +48,7 @@ class Coverage(Metric):
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = tuple(levels)
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
         parts = [block.reduce(self._inside(block, level)) for level in self.levels]
         return {"inside": Statistic(np.stack([p.total for p in parts], -1), parts[0].weight)}

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
 
 
 class RootMeanSquareError(Metric):
     """√⟨(x̄ − y)²⟩ of the ensemble mean x̄."""
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
         return {"squared_error": block.reduce(block.error**2)}
 
@@ -28,7 +28,7 @@ class DebiasedMeanSquaredError(Metric):
     s² is the ensemble variance with divisor M − 1. NaN with one member.
     """
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
         return {"squared_error": block.reduce(block.error**2 - block.variance / block.size)}
 
@@ -39,7 +39,7 @@ class Spread(Metric):
     NaN with one member.
     """
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
         return {"variance": _corrected_variance(block)}
 
@@ -55,7 +55,7 @@ class SpreadSkill(Metric):
     too wide. NaN with one member.
     """
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
         return {
             "variance": _corrected_variance(block),

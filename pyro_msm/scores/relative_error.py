@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
 
 
 def relative_error(
@@ -24,7 +24,8 @@ def relative_error(
         (trajectory, time): NaN where a member diverged, where nothing was observed, and where the
         truth has no norm to compare with.
     """
-    total, weight = _samples(Block(members, truth, mask))
+    metric = RelativeError()
+    total, weight = metric.statistics(metric.sums(Block(members, truth, mask)))["relative_error"]
     return np.where(weight > 0, total, np.nan)
 
 
@@ -35,18 +36,26 @@ class RelativeError(Metric):
     by ``ZeroTruth``.
     """
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        return {"relative_error": _samples(block)}
+        return _squares(block)
+
+    def statistics(self, sums: Sums) -> Sums:
+        """See ``Metric``."""
+        return {"relative_error": _ratio(sums)}
 
 
 class RelativeErrorStd(Metric):
     """Standard deviation (divisor n) of the relative error over all samples: the published ±."""
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        total, weight = _samples(block)
-        return {"first": Statistic(total, weight), "second": Statistic(total**2, weight)}
+        return _squares(block)
+
+    def statistics(self, sums: Sums) -> Sums:
+        """See ``Metric``."""
+        ratio, weight = _ratio(sums)
+        return {"first": Statistic(ratio, weight), "second": Statistic(ratio**2, weight)}
 
     def value(self, means: Mapping[str, np.ndarray]) -> np.ndarray:
         """See ``Metric``."""
@@ -56,16 +65,27 @@ class RelativeErrorStd(Metric):
 class ZeroTruth(Metric):
     """Fraction of the observed samples whose truth is exactly zero."""
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        seen = block.observed.any(-1)
-        zero = seen & ~block.truth.any(-1)
+        return {"not_zero": block.reduce(block.truth != 0)}
+
+    def statistics(self, sums: Sums) -> Sums:
+        """See ``Metric``."""
+        points, observed = sums["not_zero"]
+        seen = observed > 0
+        zero = seen & (points == 0)
         return {"zero": Statistic(zero.astype(np.float64), seen.astype(np.float64))}
 
 
-def _samples(block: Block) -> Statistic:
-    distance = np.sqrt(block.reduce(block.error**2).total)
-    norm = np.sqrt(block.reduce(block.truth.astype(np.float64) ** 2).total)
+def _squares(block: Block) -> Sums:
+    return {
+        "error": block.reduce(block.error**2),
+        "truth": block.reduce(block.truth.astype(np.float64) ** 2),
+    }
+
+
+def _ratio(sums: Sums) -> Statistic:
+    distance, norm = (np.sqrt(sums[name].total) for name in ("error", "truth"))
     defined = norm > 0
     ratio = np.divide(distance, norm, out=np.zeros_like(norm), where=defined)
     return Statistic(ratio, defined.astype(np.float64))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.brier import at_points
+from pyro_msm.scores.metric import Metric, Sums
 
 
 class Reliability(Metric):
@@ -17,7 +18,7 @@ class Reliability(Metric):
     [0, 1] evenly, the upper end belongs to the last one. The first two are NaN in an empty bin.
 
     Args:
-        threshold: in the units of the field: a number, or one for each point.
+        threshold: as for ``Brier``.
         bins: number of bins.
     """
 
@@ -25,10 +26,11 @@ class Reliability(Metric):
         self.threshold = threshold
         self.bins = bins
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        chance = (block.members > self.threshold).mean(0)
-        event = block.truth > self.threshold
+        threshold = at_points(self.threshold, block)
+        chance = (block.members > threshold).mean(0)
+        event = block.truth > threshold
         place = np.minimum((chance * self.bins).astype(int), self.bins - 1)
         weight = block.observed.sum(-1, dtype=np.float64)
         found = {}

@@ -8,7 +8,10 @@ import numpy as np
 from scipy import sparse
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
+
+#: Numbers that are transformed at once.
+CACHED = 2**16
 
 
 class Spectrum:
@@ -64,13 +67,22 @@ class Spectrum:
 
     def __call__(self, field: np.ndarray) -> np.ndarray:
         """The spectra (…, shell) of fields (…, *shape); NaN where a field is not finite."""
+        return self.in_shells(self.power(field))
+
+    def power(self, field: np.ndarray) -> np.ndarray:
+        """|F|² of every mode, (…, mode), of fields (…, *shape)."""
         axes = tuple(range(-len(self.shape), 0))
         field = np.asarray(field, np.float64)
         if self._window is not None:
             field = (field - field.mean(axes, keepdims=True)) * self._window
-        power = np.abs(np.fft.rfftn(field, axes=axes)) ** 2
-        lead = field.shape[: -len(self.shape)]
-        return (self._shells @ power.reshape(-1, self._shells.shape[1]).T).T.reshape(*lead, -1)
+        modes = np.fft.rfftn(field, axes=axes)
+        power = modes.real**2 + modes.imag**2
+        return power.reshape(*field.shape[: -len(self.shape)], -1)
+
+    def in_shells(self, power: np.ndarray) -> np.ndarray:
+        """The spectra (…, shell) of powers (…, mode)."""
+        lead = power.shape[:-1]
+        return (self._shells @ power.reshape(-1, power.shape[-1]).T).T.reshape(*lead, -1)
 
 
 def _window(shape: Sequence[int], periodic: Sequence[bool]) -> np.ndarray:
@@ -91,24 +103,42 @@ class Spectra(Metric):
         spectrum: of the grid of the fields.
     """
 
+    whole_fields = True
+
     def __init__(self, spectrum: Spectrum) -> None:
         self.spectrum = spectrum
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
-        """See ``Metric``."""
+    def sums(self, block: Block) -> Sums:
+        """See ``Metric``: of the truth, of single members, and the fields themselves."""
         whole = block.observed.all(-1)
-        members = sum(self._of(member, whole) for member in block.members) / block.size
+        power: np.ndarray | float = 0.0
+        step = max(1, CACHED // block.truth.size)
+        for first in range(0, block.size, step):
+            power = power + self._power(block.members[first : first + step]).sum(0)
         found = {
-            "truth": self._of(block.truth, whole),
-            "members": members,
-            "mean": self._of(block.error + block.truth, whole),
+            "truth": self.spectrum.in_shells(self._power(block.truth)) * block.size,
+            "members": self.spectrum.in_shells(np.asarray(power)),
+            "mean": block.members.sum(0, dtype=np.float64),
         }
-        return {name: Statistic(total, whole.astype(np.float64)) for name, total in found.items()}
+        weight = whole * float(block.size)
+        return {
+            name: Statistic(np.where(whole[..., np.newaxis], total, 0), weight)
+            for name, total in found.items()
+        }
+
+    def statistics(self, sums: Sums) -> Sums:
+        """See ``Metric``."""
+        weight = sums["members"].weight
+        whole, each = (weight > 0).astype(np.float64), np.maximum(weight, 1)[..., np.newaxis]
+        found = {name: total / each for name, (total, _) in sums.items()}
+        found["mean"] = self.spectrum.in_shells(self._power(found["mean"]))
+        return {name: Statistic(total, whole) for name, total in found.items()}
 
     def value(self, means: Mapping[str, np.ndarray]) -> np.ndarray:
         """See ``Metric``."""
         return np.stack([means["truth"], means["members"], means["mean"]], -2)
 
-    def _of(self, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        fields = values.reshape(*values.shape[:2], -1, *self.spectrum.shape)
-        return np.where(whole[..., np.newaxis], self.spectrum(fields).mean(2), 0)
+    def _power(self, values: np.ndarray) -> np.ndarray:
+        """Averaged over channels: (…, mode) of (…, point)."""
+        fields = values.reshape(*values.shape[:-1], -1, *self.spectrum.shape)
+        return self.spectrum.power(fields).mean(-2)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
 
-Sum = Callable[[np.ndarray], np.ndarray]
+Reduction = Callable[[np.ndarray], np.ndarray]
 
 
 class ScoreTable:
@@ -41,16 +41,26 @@ class ScoreTable:
     def add(
         self, block: Block, trajectories: slice = slice(None), times: slice = slice(None)
     ) -> None:
-        """Puts the samples of a block at their place in the table."""
-        for name, metric in self.metrics.items():
-            sums = self._sums[name]
-            for key, part in metric.statistics(block).items():
-                if key not in sums:
+        """Puts the whole samples of a block at their place in the table."""
+        found = {name: metric.sums(block) for name, metric in self.metrics.items()}
+        self.put(found, trajectories, times)
+
+    def put(
+        self,
+        found: Mapping[str, Sums],
+        trajectories: slice = slice(None),
+        times: slice = slice(None),
+    ) -> None:
+        """Puts samples at their place in the table, given the sums of each metric over them."""
+        for name, sums in found.items():
+            kept = self._sums[name]
+            for key, part in self.metrics[name].statistics(sums).items():
+                if key not in kept:
                     trailing = part.total.shape[2:]
                     empty = np.full((*self.shape, *trailing), np.nan)
-                    sums[key] = Statistic(empty, np.ones(self.shape))
-                sums[key].total[trajectories, times] = part.total
-                sums[key].weight[trajectories, times] = part.weight
+                    kept[key] = Statistic(empty, np.ones(self.shape))
+                kept[key].total[trajectories, times] = part.total
+                kept[key].weight[trajectories, times] = part.weight
 
     def overall(self, name: str) -> np.ndarray:
         """The score over all samples."""
@@ -94,10 +104,10 @@ class ScoreTable:
         """Over how many points (or samples) the score is a mean."""
         return float(next(iter(self._sums[name].values())).weight.sum())
 
-    def _value(self, name: str, add_up: Sum) -> np.ndarray:
+    def _value(self, name: str, reduction: Reduction) -> np.ndarray:
         means = {}
         for key, (total, weight) in self._sums[name].items():
-            totals, weights = add_up(total), add_up(weight)
+            totals, weights = reduction(total), reduction(weight)
             weights = weights.reshape(weights.shape + (1,) * (totals.ndim - weights.ndim))
             with np.errstate(invalid="ignore", divide="ignore"):
                 means[key] = np.where(weights > 0, totals / weights, np.nan)

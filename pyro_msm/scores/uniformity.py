@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.metric import Metric, Sums
+from pyro_msm.scores.rank import counts
 
 ORDERS = 5
 
@@ -19,41 +20,26 @@ class PitCurve(Metric):
 
     Args:
         bins: number of steps.
-        seed: root of the random ties and places within a rank, drawn anew for each block.
     """
 
-    def __init__(self, bins: int = 40, seed: int = 0) -> None:
+    def __init__(self, bins: int = 40) -> None:
         self.bins = bins
-        self.generator = np.random.default_rng(seed)
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        pit = _pit(block, self.generator)
-        samples = block.truth.shape[:2]
-        place = np.minimum((pit * self.bins).astype(int), self.bins - 1)
-        sample = np.arange(np.prod(samples)).reshape(*samples, 1)
-        index = (sample * self.bins + place)[block.observed]
-        total = np.bincount(index, minlength=int(np.prod(samples)) * self.bins)
-        total = total.reshape(*samples, self.bins).cumsum(-1).astype(np.float64)
-        total[(block.diverged & block.observed).any(-1)] = np.nan
-        return {"pit": Statistic(total, block.observed.sum(-1, dtype=np.float64))}
+        total, weight = counts(block, self.bins)
+        return {"pit": Statistic(total.cumsum(-1), weight)}
 
 
 class PitMoments(Metric):
     """Means and mean squares of the first Legendre polynomials of the PIT, (…, 2, ORDERS).
 
     What ``effective_samples`` works from: the lowest one sees a bias, the second a wrong spread.
-
-    Args:
-        seed: as for ``PitCurve``.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.generator = np.random.default_rng(seed)
-
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        pit = np.where(block.diverged, np.nan, _pit(block, self.generator))
+        pit = np.where(block.diverged, np.nan, block.place / (block.size + 1))
         values = np.polynomial.legendre.legvander(2 * pit - 1, ORDERS)[..., 1:]
         found = {}
         for name, parts in [("first", values), ("second", values**2)]:
@@ -103,12 +89,3 @@ def simultaneous_band(samples: float, level: float = 0.95) -> float:
         level: probability with which the whole curve stays inside.
     """
     return float(np.sqrt(np.log(2 / (1 - level)) / (2 * samples)))
-
-
-def _pit(block: Block, generator: np.random.Generator) -> np.ndarray:
-    """(trajectory, time, point), from the sorted members of a block."""
-    below = (block.deviation < 0).sum(-1)
-    ties = (block.deviation == 0).sum(-1)
-    if ties.any():
-        below = below + generator.integers(0, ties + 1)
-    return (below + generator.random(below.shape)) / (block.size + 1)

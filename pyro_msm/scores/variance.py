@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pyro_msm.scores.block import Block, Statistic
-from pyro_msm.scores.metric import Metric
+from pyro_msm.scores.block import Block
+from pyro_msm.scores.metric import Metric, Sums
 
 
 class VarianceParts(NamedTuple):
@@ -64,10 +64,13 @@ class TotalVariance(Metric):
     def __init__(self, chains: int) -> None:
         self.chains = chains
 
-    def statistics(self, block: Block) -> dict[str, Statistic]:
+    def sums(self, block: Block) -> Sums:
         """See ``Metric``."""
-        members = block.members.reshape(self.chains, -1, *block.members.shape[1:])
-        parts = variance_parts(members)
+        if self.chains == 1:
+            parts = VarianceParts(np.full(block.truth.shape, np.nan), block.variance)
+        else:
+            members = block.members.reshape(self.chains, -1, *block.members.shape[1:])
+            parts = variance_parts(members)
         return {name: block.reduce(part) for name, part in parts._asdict().items()}
 
     def value(self, means: Mapping[str, np.ndarray]) -> np.ndarray:

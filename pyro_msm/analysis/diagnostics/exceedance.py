@@ -8,7 +8,7 @@ import numpy as np
 
 from pyro_msm import scores
 from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.scored_forecast import Seen
+from pyro_msm.analysis.scored_forecast import Comparison
 
 QUANTILE = 0.9
 LEVEL = 0.9
@@ -42,19 +42,18 @@ class Exceedance:
         quantile: of the truth, which is the threshold, channel by channel.
     """
 
+    sees: Comparison = "noisy"
+
     def __init__(
         self, ensemble: Ensemble, trajectories: np.ndarray, quantile: float = QUANTILE
     ) -> None:
         self.quantile = quantile
         self.threshold = thresholds(ensemble, trajectories, quantile)
-        points = int(np.prod(ensemble.observed.shape[3:]))
-        each = np.repeat(self.threshold, points)
-        metrics = {"brier": scores.Brier(each), "reliability": scores.Reliability(each)}
+        metrics = {
+            "brier": scores.Brier(self.threshold),
+            "reliability": scores.Reliability(self.threshold),
+        }
         self.table = scores.ScoreTable(metrics, len(trajectories), len(ensemble.time) - 1)
-
-    def add(self, seen: Seen) -> None:
-        """See ``Diagnostic``."""
-        self.table.add(seen.noisy, *seen.place)
 
     def summary(self) -> dict[str, Any]:
         """``skill`` is 1 − Brier/(p(1 − p)): the gain over always saying the base rate p."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.forecasting.layout import MEMORY, SHARE, slices
 
 STATES = ("macro", "micro")
 
 
-def latent_statistics(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str, Any]:
+def latent_statistics(
+    ensemble: Ensemble, trajectories: np.ndarray, memory: int = MEMORY
+) -> dict[str, Any]:
     """Of each component of the micro state, and of the macro state averaged over its points.
 
     Args:
         ensemble: a rollout.
-        trajectories: numbers of those to look at; one is in memory at a time.
+        trajectories: numbers of those to look at.
+        memory: bytes to work with.
 
     Returns:
         For each state that the ensemble holds: ``components``; ``std`` over members, times and
@@ -28,27 +33,48 @@ def latent_statistics(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str,
     """
     posterior = ensemble.tree["posterior"].to_dataset()
     observed = ensemble.tree["observed_data"].to_dataset()
+    time = np.asarray(posterior["time_full"].values, float) if "time_full" in posterior else None
     result = {}
     for name in STATES:
-        if name not in posterior or 0 in posterior[name].shape:
+        if name not in posterior or 0 in posterior[name].shape or time is None:
             continue
         sums = _Sums()
         for trajectory in trajectories:
             one = posterior[name].isel(trajectory=int(trajectory))
-            members = np.asarray(one.transpose("chain", "draw", "time_full", ...).values, float)
-            members = members.reshape(-1, members.shape[2], int(np.prod(members.shape[3:])))
             encoded = None
             if f"encoded_{name}" in observed:
                 encoded = observed[f"encoded_{name}"].isel(trajectory=int(trajectory)).values
-                encoded = np.asarray(encoded, float).reshape(members.shape[1:])
-            sums.add(members, encoded)
-        time = np.asarray(posterior["time_full"].values, float)
+                encoded = np.asarray(encoded, float).reshape(len(time), -1)
+            sums.add(_moments(one, memory), encoded)
         found: dict[str, Any] = dict(sums.result(time))
         size = len(found["std"])
         if name == "macro":
             found = {key: _mean(values) for key, values in found.items()}
         result[name] = {"components": size, **found}
     return result
+
+
+class _Moments(NamedTuple):
+    """Over members, each (time, component)."""
+
+    mean: np.ndarray
+    square: np.ndarray
+    variance: np.ndarray
+
+
+def _moments(state: xr.DataArray, memory: int) -> _Moments:
+    """Of one trajectory (chain, draw, time_full, …), some times after the other."""
+    count = state.sizes["time_full"]
+    step = max(1, memory // SHARE * count // (8 * state.size))
+    parts = []
+    for times in slices(count, step):
+        cut = state.isel(time_full=times).load().transpose("chain", "draw", "time_full", ...)
+        shape = cut.sizes["chain"] * cut.sizes["draw"], cut.sizes["time_full"], -1
+        members = np.asarray(cut.values, float).reshape(shape)
+        several = len(members) > 1
+        variance = members.var(0, ddof=1) if several else members[0] * np.nan
+        parts.append((members.mean(0), (members**2).mean(0), variance))
+    return _Moments(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 class _Sums:
@@ -60,12 +86,11 @@ class _Sums:
         self.squares: list[np.ndarray] = []
         self.variances: list[np.ndarray] = []
 
-    def add(self, members: np.ndarray, encoded: np.ndarray | None) -> None:
-        """Members (member, time, component), encoded (time, component)."""
-        self.means.append(members.mean(0))
-        self.squares.append((members**2).mean(0))
-        several = len(members) > 1
-        self.variances.append(members.var(0, ddof=1) if several else members[0] * np.nan)
+    def add(self, members: _Moments, encoded: np.ndarray | None) -> None:
+        """One trajectory: moments of its members, and encoded (time, component)."""
+        self.means.append(members.mean)
+        self.squares.append(members.square)
+        self.variances.append(members.variance)
         if encoded is not None:
             self.encoded.append(encoded)
 

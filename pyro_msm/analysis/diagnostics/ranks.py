@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyro_msm import scores
-from pyro_msm.analysis.scored_forecast import Seen
+from pyro_msm.analysis.scored_forecast import Comparison
 
 LEVEL = 0.95
 
@@ -21,15 +21,12 @@ class Uniformity:
         times: how many scored times.
     """
 
+    sees: Comparison = "noisy"
+
     def __init__(self, members: int, trajectories: int, times: int) -> None:
         self.members = members
-        metrics = {"pit": scores.PitCurve(), "moments": scores.PitMoments(seed=1)}
-        self.table = scores.ScoreTable(metrics, trajectories, times)
-
-    def add(self, seen: Seen) -> None:
-        """See ``Diagnostic``."""
-        if self.members > 1:
-            self.table.add(seen.noisy, *seen.place)
+        metrics = {"pit": scores.PitCurve(), "moments": scores.PitMoments()}
+        self.table = scores.ScoreTable(metrics if members > 1 else {}, trajectories, times)
 
     def summary(self) -> dict[str, Any] | None:
         """None with one member, or where a member diverged."""
@@ -44,7 +41,7 @@ class Uniformity:
         width = scores.simultaneous_band(samples, LEVEL) if known else None
         place = np.arange(1, len(curve) + 1) / len(curve)
         largest = float(np.abs(curve - place).max())
-        each = 1 / (self.members + 1)
+        each = 1 / scores.rank_bins(self.members)
         return {
             "probability": place,
             "observed": curve,

@@ -9,6 +9,7 @@ import numpy as np
 from pyro_msm.analysis.diagnostics.latents import latent_statistics
 from pyro_msm.analysis.diagnostics.spectra import spectrum_of
 from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.forecasting.layout import MEMORY
 
 NAMES = ("mean_macro_part", "mean_micro_part")
 
@@ -49,12 +50,15 @@ class _Moments:
         return found
 
 
-def scales(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str, Any] | None:
+def scales(
+    ensemble: Ensemble, trajectories: np.ndarray, memory: int = MEMORY
+) -> dict[str, Any] | None:
     """How the forecast's mean is divided between macro and micro part.
 
     Args:
         ensemble: a rollout.
         trajectories: numbers of those to look at.
+        memory: bytes to work with.
 
     Returns:
         None where the ensemble holds no parts. Otherwise, with a the macro and b the micro part of
@@ -100,7 +104,7 @@ def scales(ensemble: Ensemble, trajectories: np.ndarray) -> dict[str, Any] | Non
         },
         "wavenumber": spectrum.wavenumber,
         "spectrum": spectra,
-        "latents": latent_statistics(ensemble, trajectories),
+        "latents": latent_statistics(ensemble, trajectories, memory),
         "by_lead_time": {
             "lead_time": ensemble.lead_time[1:],
             "variance_fraction_macro": lists["variance_fraction"]["macro"],

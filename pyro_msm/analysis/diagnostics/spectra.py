@@ -9,7 +9,7 @@ import numpy as np
 
 from pyro_msm import scores
 from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.scored_forecast import Seen
+from pyro_msm.analysis.scored_forecast import Comparison
 
 # Shells with less than this share of the truth's energy are rounding, not physics.
 NEGLIGIBLE = 1e-6
@@ -49,11 +49,7 @@ class MemberSpectra:
         self.lead_time = ensemble.lead_time[1:]
         metrics = {"spectra": scores.Spectra(self.spectrum)}
         self.table = scores.ScoreTable(metrics, trajectories, len(self.lead_time))
-        self.against = "noisy" if ensemble.clean is None else "clean"
-
-    def add(self, seen: Seen) -> None:
-        """See ``Diagnostic``."""
-        self.table.add(seen.noisy if seen.clean is None else seen.clean, *seen.place)
+        self.sees: Comparison = "noisy" if ensemble.clean is None else "clean"
 
     def summary(self) -> dict[str, Any] | None:
         """None where no sample of the truth was observed at all points."""
@@ -62,7 +58,7 @@ class MemberSpectra:
             return None
         each = self.table.by_time("spectra")
         return {
-            "against": self.against,
+            "against": self.sees,
             "wavenumber": self.spectrum.wavenumber,
             "truth": truth,
             "members": members,

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm import scores
-from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.scored_forecast import Seen
+from pyro_msm.analysis.ensemble_file import Ensemble, members_of
+from pyro_msm.analysis.scored_forecast import Comparison
+from pyro_msm.forecasting.layout import slices
 
 PARTS = ("epistemic", "dynamical", "observation")
 ONE_CHAIN = "one chain: what models disagree on is not known; train several with --chains"
@@ -28,6 +29,8 @@ class VarianceSplit:
         trajectories: how many there are to add.
     """
 
+    sees: Comparison = "signal"
+
     def __init__(self, ensemble: Ensemble, trajectories: int) -> None:
         self.chains, self.draws = (ensemble.signal.sizes[d] for d in ("chain", "draw"))
         times = len(ensemble.time) - 1
@@ -36,10 +39,6 @@ class VarianceSplit:
         self.lead_time = ensemble.lead_time[1:]
         noise = observation_variance(ensemble)
         self.noise = None if noise is None else float(noise.mean())
-
-    def add(self, seen: Seen) -> None:
-        """See ``Diagnostic``."""
-        self.table.add(seen.signal, *seen.place)
 
     def summary(self) -> dict[str, Any]:
         """Means over points, in the squared units of the field, and their shares in the total."""
@@ -91,20 +90,23 @@ def variance_fields(tree: xr.DataTree) -> xr.Dataset:
     """The parts at every point, (trajectory, time, channel, x[, y]); ``observation`` is (channel,).
 
     The first two are unbiased, so ``epistemic`` may be below zero where the chains agree; with one
-    chain it is NaN. One trajectory is in memory at a time.
+    chain it is NaN. A few times of a trajectory are in memory at once.
 
     Args:
         tree: the DataTree of a rollout.
     """
     ensemble = Ensemble(tree)
-    dims = ensemble.observed.dims
-    fields: dict[str, list[np.ndarray]] = {"epistemic": [], "dynamical": []}
-    for trajectory in range(ensemble.signal.sizes["trajectory"]):
-        members = ensemble.signal.isel(trajectory=trajectory)
-        values = members.transpose("chain", "draw", *dims[1:]).values
-        for name, part in scores.variance_parts(values)._asdict().items():
-            fields[name].append(part)
-    found: dict[str, Any] = {name: (dims, np.stack(parts)) for name, parts in fields.items()}
+    dims, shape = ensemble.observed.dims, ensemble.observed.shape
+    fields = {name: np.empty(shape) for name in ("epistemic", "dynamical")}
+    times = ensemble.pieces(ensemble.signal).times
+    chains = ensemble.signal.sizes["chain"]
+    for trajectory in range(shape[0]):
+        for part in slices(shape[1], times):
+            members = members_of(ensemble.signal, trajectory, part)[:, 0]
+            parts = scores.variance_parts(members.reshape(chains, -1, *members.shape[1:]))
+            for name, values in parts._asdict().items():
+                fields[name][trajectory, part] = values
+    found: dict[str, Any] = {name: (dims, values) for name, values in fields.items()}
     noise = observation_variance(ensemble)
     if noise is not None:
         found["observation"] = ("channel", noise)

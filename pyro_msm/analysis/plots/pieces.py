@@ -10,6 +10,7 @@ import xarray as xr
 
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.layout import slices
 from pyro_msm.scores import order_statistic_level
 
 
@@ -46,6 +47,21 @@ def members_at(
     values = np.asarray(chosen.transpose("chain", "draw", dim, ...).values)
     values = values.reshape(-1, *values.shape[2:])
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def band_at_all_times(
+    ensemble: Ensemble, array: xr.DataArray, trajectory: int, channel: int
+) -> Band:
+    """Bands (time, x[, y]) of one trajectory and channel, a few times in memory at once."""
+    chosen = array.isel(channel=[channel])
+    parts = [
+        band(members_at(chosen, trajectory, times)[:, :, 0])
+        for times in slices(len(ensemble.time), ensemble.pieces(array).times)
+    ]
+    mean, low, high, spread = (
+        np.concatenate([part[number] for part in parts]) for number in range(4)
+    )
+    return Band(mean, low, high, spread, parts[0].nominal)
 
 
 def truth(ensemble: Ensemble) -> tuple[xr.DataArray, str]:

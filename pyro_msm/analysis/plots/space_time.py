@@ -20,10 +20,9 @@ def space_time(ensemble: Ensemble, trajectory: int = 0, channel: int = 0) -> Fig
     x = pieces.axis(ensemble, names[0])
     source, name = pieces.truth(ensemble)
     target = source.isel(trajectory=trajectory, channel=channel).values
-    members = pieces.members_at(ensemble.signal, trajectory, slice(None))[:, :, channel]
-    mean = members.mean(0, dtype=np.float64)
+    band = pieces.band_at_all_times(ensemble, ensemble.signal, trajectory, channel)
+    mean, spread = band.mean, band.spread
     error = np.abs(mean - target)
-    spread = members.std(0, ddof=1) if len(members) > 1 else np.full(mean.shape, np.nan)
     field_limits = (float(np.nanmin(target)), float(np.nanmax(target)))
     finite = np.concatenate([error[np.isfinite(error)], spread[np.isfinite(spread)]])
     # The 99.5 % point, so that one sharp front does not leave the rest of the picture white.
@@ -49,7 +48,7 @@ def space_time(ensemble: Ensemble, trajectory: int = 0, channel: int = 0) -> Fig
     which = ensemble.signal["trajectory"].values[trajectory]
     caption = (
         f"Trajectory {which} over space and time (time runs upwards): the {name}, the mean of "
-        f"{len(members)} members, the size of the mean's error and the members' spread. Error and "
-        "spread share a scale: where the ensemble is honest they are dark in the same places."
+        f"{ensemble.members} members, the size of the mean's error and the members' spread. Error "
+        "and spread share a scale: where the ensemble is honest they are dark in the same places."
     )
     return style.finish(figure, caption)

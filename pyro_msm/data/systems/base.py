@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
 
-from pyro_msm.data.splits import SPLITS
+from pyro_msm.data.io import save, save_parts
+from pyro_msm.data.schema import validate
 from pyro_msm.data.systems import coarsening
 from pyro_msm.data.systems.options import check_option, option
+from pyro_msm.data.systems.simulation import Progress, Simulation
 from pyro_msm.errors import InputError
 
 Generators = Sequence[np.random.Generator]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class System(ABC):
     its source), ``channels``, ``boundary`` and ``domain`` (one entry an axis), ``initial_names``
     (the random quantities of the initial condition), ``split_on`` ("time" where the data are one
     record), ``version`` (raised whenever the numbers that ``simulate`` gives for the same seed
-    change).
+    change), ``unobserved`` (what an equation of the observed field alone would lack).
     """
 
     name: ClassVar[str]
@@ -45,6 +45,7 @@ class System(ABC):
     initial_names: ClassVar[tuple[str, ...]]
     split_on: ClassVar[str] = "trajectory"
     version: ClassVar[int] = 1
+    unobserved: ClassVar[str] = "its equation has other terms"
 
     points: int = option(1000, "grid points", minimum=8)
     frames: int = option(1001, "snapshots, the first at time 0", minimum=2)
@@ -109,6 +110,17 @@ class System(ABC):
     def shape(self) -> tuple[int, ...]:
         """Number of grid points of each axis."""
         return tuple(len(points) for points in self.grid().values())
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Coefficients of the terms of the equation, by their names in ``nn.physics``.
+
+        Raises:
+            InputError: what is observed has no equation of its own of such terms.
+        """
+        raise InputError(
+            f"what is observed of {self.name} has no equation of its own, for {self.unobserved}"
+        )
 
     def grid(self) -> dict[str, np.ndarray]:
         """Coordinates of the grid points: a periodic axis starts at 0 and omits its end point."""
@@ -212,106 +224,48 @@ class System(ABC):
             InputError: unknown split or option, no trajectory at all, negative noise, or options
                 with which the solution does not stay finite.
         """
+        return self._simulation(trajectories, seed, noise_std, options).dataset(progress)
+
+    def simulate_to(
+        self,
+        path: Path | str,
+        trajectories: Mapping[str, int] | None = None,
+        seed: int = 0,
+        noise_std: float | None = None,
+        *,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> None:
+        """Writes what ``simulate`` returns to a file, a few trajectories at a time.
+
+        The file has its name only when all is there; what an interruption leaves is deleted.
+
+        Args:
+            path: a ``.nc`` file or a ``.zarr`` folder; replaced if it exists.
+            trajectories, seed, noise_std, progress, options: see ``simulate``.
+
+        Raises:
+            InputError: also a file that cannot be written.
+        """
+        if self.split_on == "time":  # one record
+            options |= {"progress": progress}
+            save(self.simulate(trajectories, seed, noise_std, **options), path)
+            return
+        simulation = self._simulation(trajectories, seed, noise_std, options)
+        form = validate(simulation.form(), source=str(path))
+        save_parts(form, simulation.parts(progress), path)
+
+    def _simulation(
+        self,
+        trajectories: Mapping[str, int] | None,
+        seed: int,
+        noise_std: float | None,
+        options: dict[str, Any],
+    ) -> Simulation:
         system = self.configured(**options)
-        counts = _check_counts(system.trajectories if trajectories is None else trajectories)
-        noise_std = system.noise_std if noise_std is None else float(noise_std)
-        if not noise_std >= 0:
-            raise InputError(f"noise_std is {noise_std}: expected a number that is not negative")
-        if not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise InputError(f"seed is {seed!r}: expected a non-negative integer")
-
-        streams = [
-            [np.random.default_rng(part) for part in _streams(int(seed), split, index)]
-            for split, count in counts.items()
-            for index in range(count)
-        ]
-        splits = [split for split, count in counts.items() for _ in range(count)]
-        parameters = np.concatenate(
-            [
-                system.initial_parameters(initial, 1, split == "extrapolation")
-                for (initial, _, _), split in zip(streams, splits, strict=True)
-            ]
+        return Simulation(
+            system,
+            dict(system.trajectories if trajectories is None else trajectories),
+            seed,
+            system.noise_std if noise_std is None else float(noise_std),
         )
-        clean = _integrate(system, parameters, [stream[1] for stream in streams], progress)
-        noisy = clean.copy()
-        for values, (_, _, noise) in zip(noisy, streams, strict=True):
-            values += np.float32(noise_std) * noise.standard_normal(values.shape, dtype=np.float32)
-        dataset = _dataset(system, noisy, clean, parameters, splits)
-        dataset.attrs |= {"noise_std": noise_std, "seed": int(seed)}
-        return dataset
-
-
-def _streams(seed: int, split: str, index: int) -> list[np.random.SeedSequence]:
-    """Independent streams of one trajectory: initial condition, dynamics, observation noise."""
-    return np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(3)
-
-
-def _integrate(
-    system: System, parameters: np.ndarray, generators: Generators, progress: Progress | None
-) -> np.ndarray:
-    """The noise-free observations of all frames, float32 (trajectory, time, channel, x[, y])."""
-    times = system.times
-    state = system.initial_state(parameters)
-    first = system.observe(state)
-    clean = np.empty((first.shape[0], len(times), *first.shape[1:]), dtype=np.float32)
-    clean[:, 0] = first
-    for index, (t, following) in enumerate(itertools.pairwise(times), start=1):
-        # Overflow is told below, with what to do about it.
-        with np.errstate(over="ignore", invalid="ignore"):
-            state = system.step(state, float(t), float(following - t), generators)
-        if not np.abs(state).max() < np.finfo(np.float32).max:
-            raise InputError(
-                f"system {system.name} does not stay finite with these options "
-                f"(first seen at t={following:.4g}): use more points or the default options"
-            )
-        clean[:, index] = system.observe(state)
-        if progress is not None:
-            progress(index, len(times) - 1)
-    return clean
-
-
-def _dataset(
-    system: System,
-    noisy: np.ndarray,
-    clean: np.ndarray,
-    parameters: np.ndarray,
-    splits: list[str],
-) -> xr.Dataset:
-    grid = system.grid()
-    dims = ("trajectory", "time", "channel", *grid)
-    dimensionless = {"units": "1"}
-    chosen = {entry.name: getattr(system, entry.name) for entry in fields(system)}
-    return xr.Dataset(
-        {
-            "field": (dims, noisy, {**dimensionless, "long_name": "observed field"}),
-            "clean": (dims, clean, {**dimensionless, "long_name": "field without noise"}),
-            "initial_parameters": (("trajectory", "initial_parameter"), parameters),
-        },
-        coords={
-            "trajectory": np.arange(len(splits)),
-            "time": ("time", system.times, dimensionless),
-            "channel": list(system.channels),
-            **{axis: (axis, values, dimensionless) for axis, values in grid.items()},
-            "initial_parameter": list(system.initial_names),
-            "split": ("trajectory", np.asarray(splits)),
-        },
-        attrs={
-            "title": system.title,
-            "system": system.name,
-            "options": json.dumps(chosen, default=np.generic.item),
-            "boundary": list(system.boundary),
-            "domain": list(system.domain),
-            "generator_version": system.version,
-        },
-    )
-
-
-def _check_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    for split, count in counts.items():
-        if split not in SPLITS:
-            raise InputError(f"unknown split {split!r}: expected {', '.join(SPLITS)}")
-        if not isinstance(count, (int, np.integer)) or count < 0:
-            raise InputError(f"{count!r} trajectories for {split}: expected a whole number from 0")
-    if not sum(counts.values()):
-        raise InputError("no trajectories to simulate: ask for at least one in some split")
-    return {split: int(counts[split]) for split in SPLITS if counts.get(split)}

@@ -53,6 +53,11 @@ class Burgers(System):
         """As published, 1e-3."""
         return 1e-3
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Those of the equation."""
+        return {"self_advection": 1.0, "diffusion": self.viscosity}
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:

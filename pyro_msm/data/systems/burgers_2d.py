@@ -72,6 +72,11 @@ class Burgers2D(System):
             for axis, spacing in zip("xy", self.spacing, strict=True)
         }
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Those of the equation."""
+        return {"self_advection": 1.0, "diffusion": VISCOSITY}
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:

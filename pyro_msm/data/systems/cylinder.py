@@ -12,8 +12,9 @@ import xarray as xr
 
 from pyro_msm.data.readers.cgl import read_cgl, record_split
 from pyro_msm.data.systems import lattice_boltzmann as lattice
-from pyro_msm.data.systems.base import Generators, Progress, System
+from pyro_msm.data.systems.base import Generators, System
 from pyro_msm.data.systems.options import option
+from pyro_msm.data.systems.simulation import Progress
 from pyro_msm.errors import InputError
 
 LENGTH = 4.0
@@ -54,6 +55,7 @@ class Cylinder(System):
     title: ClassVar[str] = "vortex street behind a cylinder"
     equation: ClassVar[str] = "u_t + u·∇u = -∇p + ∇²u/Re (per diameter), ∇·u = 0, Re = 160"
     channels: ClassVar[tuple[str, ...]] = ("u", "v")
+    unobserved: ClassVar[str] = "its pressure follows from the whole flow"
     boundary: ClassVar[tuple[str, ...]] = ("open", "wall")
     domain: ClassVar[tuple[float, ...]] = (LENGTH, 1.0)
     initial_names: ClassVar[tuple[str, ...]] = ("phase",)

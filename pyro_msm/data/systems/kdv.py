@@ -75,6 +75,14 @@ class KdV(System):
         """As published, 0.01."""
         return 0.01
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Those of the equation; the published stencil adds its leading error."""
+        terms = {"self_advection": 1.0, "dispersion": DISPERSION}
+        if self.scheme == "published":
+            terms["hyperviscosity"] = 0.5 * DISPERSION * self.spacing[0]
+        return terms
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:

@@ -49,6 +49,11 @@ class KdVHard(System):
         """That of ``kdv-1d``, 0.01."""
         return 0.01
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Those of ``kdv-1d`` with ``scheme="spectral"``."""
+        return KdV(points=self.points, scheme="spectral").terms
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:

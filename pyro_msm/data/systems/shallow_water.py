@@ -44,6 +44,7 @@ class ShallowWater(System):
     title: ClassVar[str] = "shallow water, a radial dam break of which the depth is observed"
     equation: ClassVar[str] = "h_t + ∇·(hv) = 0, (hv)_t + ∇·(hvv + ½h²I) = 0, outflow, [-2.5, 2.5]²"
     channels: ClassVar[tuple[str, ...]] = ("h-1",)
+    unobserved: ClassVar[str] = "the water's momentum is not observed"
     boundary: ClassVar[tuple[str, ...]] = ("open", "open")
     domain: ClassVar[tuple[float, ...]] = (2 * HALF, 2 * HALF)
     initial_names: ClassVar[tuple[str, ...]] = ("radius",)

@@ -54,6 +54,11 @@ class Wave(System):
         """As published, 1e-3."""
         return 1e-3
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Advection at unit speed."""
+        return {"advection": 1.0}
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:

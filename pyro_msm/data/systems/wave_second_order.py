@@ -70,6 +70,11 @@ class WaveSecondOrder(System):
         shift = 0.0 if self.walls == "periodic" else 0.5
         return {"x": self.spacing[0] * (np.arange(self.points) + shift)}
 
+    @property
+    def terms(self) -> dict[str, float]:
+        """Waves of unit speed."""
+        return {"wave_speed": 1.0}
+
     def initial_parameters(
         self, generator: np.random.Generator, count: int, extrapolation: bool = False
     ) -> np.ndarray:
