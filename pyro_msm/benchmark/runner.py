@@ -137,6 +137,8 @@ def _note(job: Job, trainings: Trainings, config: Config) -> str:
     notes = []
     if job.model in OURS and config.model.frame != "fixed":
         notes.append(f"in the {config.model.frame} frame")
+    if job.model in OURS and config.model.physics is not None:
+        notes.append("the equation is known")
     smaller = trainings.plan.smaller(job, trainings.overrides)
     if smaller is not None:
         notes.append(f"seed {job.seed} is grown from n_η = {smaller.micro}")
