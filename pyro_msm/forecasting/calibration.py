@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 MEMBERS = 20
 TIMES = 24
-#: A handful of validation trajectories can show that an ensemble is too narrow, not that it is too
-#: wide: the ones with large errors may not be among them. So no factor is below 1.
-FACTORS = tuple(float(2 ** (k / 2)) for k in range(7))
+#: What a factor is multiplied by in the search, first widely, then closely.
+ROUNDS = (tuple(2.0**k for k in range(-3, 4)), (2**-0.5, 2**0.5))
+#: A handful of validation trajectories shows that an ensemble is too narrow better than that it is
+#: too wide: the ones with large errors may not be among them. So it is narrowed only as far as its
+#: spread stays this many times the error that they do show.
+MARGIN = 1.2
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Calibration:
 def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calibration:
     """The factors with the least fair CRPS of noisy members against noisy validation data.
 
-    Both are searched over powers of √2 from 1 to 8, one after the other, twice, with the same
-    random numbers throughout.
+    Both are searched one after the other, over powers of 2 from 1/8 to 8 and then √2 to either side
+    of the best ones, with the same random numbers throughout. Factors below 1 count only while the
+    root mean square spread is at least ``MARGIN`` times the error of the ensemble mean; the
+    observation noise in that is taken out where the data's attribute ``noise_std`` tells it.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
@@ -54,24 +59,34 @@ def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calib
     noise = _observation_noise(forecaster, truth.shape)
     before = forecaster.calibration
 
+    noise_var = validation.attrs.get("noise_std", 0.0) ** 2
+
     def score(candidate: Calibration) -> float:
         forecaster.calibration = candidate
         state = forecaster.encode(initial, MEMBERS, 0)
         _, latents = forecaster.advance(state, times)
-        total = []
+        crps, spread, error = [], [], []
         for i, step in enumerate(scored):
             members = forecaster.decode(latents[step : step + 1])["field"].values[:, :, 0]
             if not np.isfinite(members).all():
                 return np.inf
-            total.append(np.nanmean(fair_crps(members + noise[i], truth[i])))
-        return float(np.mean(total))
+            crps.append(np.nanmean(fair_crps(members + noise[i], truth[i])))
+            spread.append(members.var(0, ddof=1).mean())
+            error.append(np.nanmean((members.mean(0) - truth[i]) ** 2))
+        narrowed = min(candidate.dispersion, candidate.initial) < 1
+        # The mean of finitely many members has a share of their spread in its error.
+        shown = np.mean(error) - noise_var - np.mean(spread) / MEMBERS
+        if narrowed and not 0 < MARGIN**2 * shown <= np.mean(spread):
+            return np.inf
+        return float(np.mean(crps))
 
     best = Calibration()
     scores = {best: score(best)}
     try:
-        for _ in range(2):
+        for steps in ROUNDS:
             for name in ("dispersion", "initial"):
-                for factor in FACTORS:
+                for step in steps:
+                    factor = step * getattr(best, name)
                     candidate = Calibration(**(vars(best) | {name: factor}))
                     if candidate not in scores:
                         scores[candidate] = score(candidate)

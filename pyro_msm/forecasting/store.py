@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from pyro_msm.errors import InputError
 from pyro_msm.files import replacing, write_text
@@ -119,7 +121,10 @@ class Store:
         """Gives the whole store its name, with the seconds that it took."""
         store = zarr.open_group(self.partial, mode="r+")
         store["constant_data"].attrs["seconds_rollout"] = self._seconds
-        zarr.consolidate_metadata(self.partial, zarr_format=2)
+        with warnings.catch_warnings():
+            # That the journal is no part of the hierarchy.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(self.partial, zarr_format=2)
         self.journal.unlink()
         with replacing(self.path) as temporary:
             self.partial.rename(temporary)
