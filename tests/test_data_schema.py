@@ -8,7 +8,6 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_msm import data
-from pyro_msm.data import schema
 from pyro_msm.errors import InputError
 
 
