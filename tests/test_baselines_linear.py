@@ -14,6 +14,7 @@ POINTS = 24
 TIMES = np.linspace(0.0, 1.0, 41)
 LATER = np.linspace(0.0, 3.0, 121)
 DYNAMIC = [Dmd, PodLinear]
+NEAREST = {"rank": 1, "neighbours": 1, "offset": False, "warmup": 1, "ridge": None, "reach": 0.05}
 
 
 def dataset(values, split, times=TIMES, **variables):
@@ -148,7 +149,7 @@ def test_analog_follows_the_trajectory_that_it_starts_on():
     record = waves()
     fitted = Analog().fit(record)
     train = data.select(record, "train")
-    fitted.choice = {"rank": 6, "neighbours": 1, "offset": False, "warmup": 1, "ridge": None}
+    fitted.choice = NEAREST | {"rank": 6}
     middle = train.isel(time=slice(10, 11))
     forecast = fitted.forecast(middle, TIMES[11:])["field"][0]
     assert_allclose(forecast, train["field"][:, 11:], atol=1e-4)
@@ -157,7 +158,7 @@ def test_analog_follows_the_trajectory_that_it_starts_on():
 def test_analog_beyond_the_data_matches_again_or_stays():
     record = waves()
     fitted = Analog().fit(record)
-    fitted.choice = {"rank": 6, "neighbours": 1, "offset": False, "warmup": 1, "ridge": None}
+    fitted.choice = NEAREST | {"rank": 6}
     train = data.select(record, "train")
     forecast = fitted.forecast(start(train), LATER)["field"][0, :, :, 0]
     # The waves return after one unit of time, and the last frame is the first one again.
@@ -165,7 +166,7 @@ def test_analog_beyond_the_data_matches_again_or_stays():
     decaying = np.exp(-TIMES)[:, None] * np.linspace(1, 2, 7)[:, None, None] * np.ones(POINTS)
     alone = dataset(decaying, ["train"] * 5 + ["validation"] * 2)
     fitted = Analog().fit(alone)
-    fitted.choice = {"rank": 1, "neighbours": 1, "offset": False, "warmup": 1, "ridge": None}
+    fitted.choice = NEAREST
     lowest = data.select(alone, "train").isel(trajectory=[0])
     forecast = fitted.forecast(start(lowest), LATER)["field"][0, 0, :, 0, 0]
     assert_allclose(forecast[40:], np.exp(-1), rtol=1e-4)

@@ -6,12 +6,18 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import CubicSpline
 
+from pyro_msm.data.lazy import check_fits
 from pyro_msm.data.schema import variable
 from pyro_msm.errors import InputError
 
 
 def observed(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values (trajectory, time, …) of the dataset's variable, and its mask or None."""
+    """Values (trajectory, time, …) of the dataset's variable, and its mask or None.
+
+    Raises:
+        InputError: they are on disk, and this machine cannot hold them.
+    """
+    check_fits(data[variable(data)], "this baseline")
     mask = data["mask"].values if "mask" in data else None
     return data[variable(data)].values, mask
 
@@ -24,6 +30,16 @@ def observed_mean(
         return values.mean(axis=axis, dtype=np.float64).astype(np.float32)
     total = np.where(mask, values, 0).sum(axis=axis, dtype=np.float64)
     return (total / np.maximum(mask.sum(axis=axis), 1)).astype(np.float32)
+
+
+def spread(values: np.ndarray, mean: np.ndarray, axis: int) -> np.ndarray:
+    """Root mean square of ``values`` (trajectory, …) less ``mean``, at each index of ``axis``.
+
+    Float64, of one trajectory after the other: a copy of all of them may not fit into memory.
+    """
+    others = tuple(other for other in range(values.ndim - 1) if other != axis % values.ndim - 1)
+    squares = [np.square(part - mean).mean(others, dtype=np.float64) for part in values]
+    return np.sqrt(np.mean(squares, axis=0))
 
 
 def filled(values: np.ndarray, mask: np.ndarray | None, mean: np.ndarray) -> np.ndarray:

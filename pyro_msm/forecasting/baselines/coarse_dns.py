@@ -13,24 +13,29 @@ import xarray as xr
 from pyro_msm.data import systems
 from pyro_msm.data.axes import space_axes
 from pyro_msm.data.splits import select
-from pyro_msm.data.systems import System
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.baselines import arrays, resampling, tuning
+from pyro_msm.forecasting.baselines.coarse_schemes import SCHEMES, Scheme
 from pyro_msm.forecasting.contract import Forecaster, Randomness, root_entropy
 
 POINTS = {1: 20, 2: 8}
+WAYS = ("fourier", "averages")
+REYNOLDS = ("reynolds", "later_reynolds")
+VISCOSITIES = (1, 2, 4, 8)
 
 Matrices = list[np.ndarray]
 
 
 class CoarseDns(Forecaster):
-    """The system's own equations and scheme on as many points as a model's macroscale has.
+    """The system's own equations on as many points as a model's macroscale has.
 
-    The last snapshot is restricted to the coarse grid, the system integrates it with steps that it
-    finds stable there, and the result is interpolated back. What it gets for free is the true
-    equations; what it lacks is resolution. Chosen on the validation split (without one, on the
-    training split): restriction and interpolation by Fourier modes, where all axes are periodic, or
-    by cell averages and cubic splines; and the scheme, where the system offers several.
+    The last snapshot is restricted to the coarse grid, integrated there with steps that are stable
+    on it, and the result is interpolated back. What it gets for free is the true equations; what it
+    lacks is resolution. Chosen on the validation split (without one, on the training split):
+    restriction and interpolation, by Fourier modes (cosines where an axis is not periodic) or by
+    cell averages and cubic splines; and the scheme: the system's own ones, where it has a Reynolds
+    number also with more viscosity (a constant eddy viscosity), and, where its equation is given by
+    terms that they know, those of ``coarse_schemes``, which are made for coarse grids.
 
     Args:
         points: coarse grid points, each axis; by default 20 in one dimension and 8 in two.
@@ -84,46 +89,56 @@ class CoarseDns(Forecaster):
         yield arrays.as_forecast(values, initial, times)
 
     def _choices(self) -> list[dict[str, Any]]:
-        periodic = all(kind == "periodic" for kind in self._system["boundary"])
-        ways = ("fourier", "averages") if periodic else ("averages",)
-        schemes = self._system["schemes"] or [None]
-        return [{"way": way, "scheme": scheme} for way, scheme in itertools.product(ways, schemes)]
+        terms = set(self._system["terms"])
+        known = [name for name, kind in SCHEMES.items() if terms and terms <= kind.covers]
+        schemes = [{"scheme": "own", "options": options} for options in self._system["variants"]]
+        schemes += [{"scheme": name, "options": {}} for name in known]
+        return [{"way": way} | scheme for way, scheme in itertools.product(WAYS, schemes)]
 
-    def _coarse(self, scheme: str | None) -> System:
+    def _scheme(self, choice: dict[str, Any]) -> tuple[Scheme, dict[str, np.ndarray]]:
+        """What integrates on the coarse grid; and the grid."""
+        options = self._system["options"] | choice["options"]
         points = self.points or POINTS[len(self._grid)]
-        system = systems.get(self._system["name"], **self._system["options"])
-        return (system.configured(scheme=scheme) if scheme else system).coarse(points)
+        system = systems.get(self._system["name"], **options).coarse(points)
+        if choice["scheme"] == "own":
+            return system, system.grid()
+        form = system.grid(), system.domain, self._periodic
+        return SCHEMES[choice["scheme"]](self._system["terms"], *form), system.grid()
+
+    @property
+    def _periodic(self) -> list[bool]:
+        return [kind == "periodic" for kind in self._system["boundary"]]
 
     def _forecast(
         self, choice: dict[str, Any], initial: xr.Dataset, times: np.ndarray, entropy: int
     ) -> np.ndarray:
         """Values (trajectory, time, channel, x[, y])."""
-        coarse = self._coarse(choice["scheme"])
-        down, up = self._transfers(choice["way"], coarse.grid())
+        scheme, grid = self._scheme(choice)
+        down, up = self._transfers(choice["way"], grid)
         values, mask = arrays.last_snapshots(initial, self.warmup, self.name)
         last = arrays.filled(values, mask, self._mean)[:, -1].astype(np.float64)
-        state, now = coarse.lift(resampling.apply(down, last)), float(initial["time"].values[-1])
+        state, now = scheme.lift(resampling.apply(down, last)), float(initial["time"].values[-1])
         seeds = np.random.SeedSequence(entropy).spawn(len(state))
         generators = [np.random.default_rng(seed) for seed in seeds]
         forecast = np.empty((len(state), len(times), *last.shape[1:]), dtype=np.float32)
         with np.errstate(all="ignore"):
             for index, time in enumerate(times):
                 if time > now and np.isfinite(state).any():
-                    state, now = coarse.step(state, now, float(time - now), generators), float(time)
-                observation = resampling.apply(up, coarse.observe(state))
+                    state, now = scheme.step(state, now, float(time - now), generators), float(time)
+                observation = resampling.apply(up, scheme.observe(state))
                 forecast[:, index] = observation
         return forecast
 
     def _transfers(self, way: str, coarse: dict[str, np.ndarray]) -> tuple[Matrices, Matrices]:
         """Restriction and interpolation, one matrix an axis."""
         down, up = [], []
-        for (axis, fine), length, kind in zip(
-            self._grid.items(), self._system["domain"], self._system["boundary"], strict=True
+        for (axis, fine), length, periodic in zip(
+            self._grid.items(), self._system["domain"], self._periodic, strict=True
         ):
-            few, periodic = coarse[axis], kind == "periodic"
+            few = coarse[axis]
             if way == "fourier":
-                down.append(resampling.fourier(few, fine, length))
-                up.append(resampling.fourier(fine, few, length))
+                down.append(resampling.fourier(few, fine, length, periodic))
+                up.append(resampling.fourier(fine, few, length, periodic))
             else:
                 down.append(resampling.averages(few, fine, length, periodic))
                 up.append(resampling.cubic(fine, few, length, periodic))
@@ -151,7 +166,8 @@ class CoarseDns(Forecaster):
 
 
 def _described(data: xr.Dataset) -> dict[str, Any]:
-    """Name, options, boundary, domain and schemes of the system that the data come from.
+    """Name, options, boundary, domain and terms of the system that the data come from, and the
+    ``variants`` of its options that are tried.
 
     Raises:
         InputError: they come from none that is known here.
@@ -165,11 +181,26 @@ def _described(data: xr.Dataset) -> dict[str, Any]:
         )
     options = json.loads(data.attrs.get("options", "{}"))
     system = systems.get(name, **options)
-    schemes = [entry["choices"] for entry in system.options() if entry["name"] == "scheme"]
+    try:
+        terms = system.terms
+    except InputError:  # no equation of what is observed alone
+        terms = {}
     return {
         "name": name,
         "options": options,
         "boundary": list(data.attrs["boundary"]),
         "domain": [float(length) for length in data.attrs["domain"]],
-        "schemes": list(schemes[0]) if schemes else [],
+        "terms": terms,
+        "variants": _variants(system),
     }
+
+
+def _variants(system: systems.System) -> list[dict[str, Any]]:
+    """Options to try on the coarse grid: each of its schemes, or less and less of what is divided
+    by viscosity."""
+    for entry in system.options():
+        if entry["name"] == "scheme":
+            return [{"scheme": name} for name in entry["choices"]]
+    numbers = {name: getattr(system, name) for name in REYNOLDS if hasattr(system, name)}
+    thicker = VISCOSITIES if numbers else (1,)
+    return [{name: number / more for name, number in numbers.items()} for more in thicker]

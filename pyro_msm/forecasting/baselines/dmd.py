@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -20,8 +21,12 @@ from pyro_msm.forecasting.baselines.pod_forecaster import (
 )
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+#: With which strides and delays are compared.
+USUAL_RANKS = (8, 64, 128)
 MAX_ROWS = 384
 MAX_VALUES = 3_000_000
+
+_Candidates = Iterator[tuple[Choice, Model]]
 
 
 class Dmd(PodForecaster):
@@ -32,10 +37,10 @@ class Dmd(PodForecaster):
     stands for what does not move. PyDMD gets the pairs h(t), h(t+s) of every trajectory side by
     side: its ``HankelDMD`` takes one time series only, so the delays are made here.
 
-    Chosen on the validation split: the rank, the stride s, the number of delays (up to ``warmup``),
-    whether the operator is averaged with that of reversed time (which removes the bias that noise
-    brings; S. Dawson et al., Exp. Fluids 57, 2016), and whether growing modes are held at constant
-    amplitude.
+    Chosen on the validation split: first the stride s and the number of delays (up to ``warmup``),
+    with three ranks; then the rank. With each it is tried whether the operator is better averaged
+    with that of reversed time (which removes the bias that noise brings; S. Dawson et al., Exp.
+    Fluids 57, 2016), and whether growing modes are better held at constant amplitude.
     """
 
     name: ClassVar[str] = "dmd"
@@ -45,23 +50,34 @@ class Dmd(PodForecaster):
     ) -> Iterator[tuple[Choice, Model]]:
         pydmd = required("pydmd", self.name)
         constant = np.sqrt(np.square(coordinates[..., 0]).mean()) or 1.0
+        pairs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+        def fitted(stride: int, count: int, rank: int, reverse: bool) -> _Candidates:
+            limit = min(coordinates.shape[-1], MAX_ROWS // count)
+            if (stride, count) not in pairs:
+                given = coordinates[..., :limit], count, stride, constant
+                pairs[stride, count] = _pairs(*given)
+            rank = min(rank, len(pairs[stride, count][0]))
+            model = _decomposed(pydmd, *pairs[stride, count], stride, rank, reverse)
+            if model is None:
+                return
+            model |= {"constant": np.array([constant]), "limit": np.array([limit])}
+            shape = {"rank": rank, "stride": stride, "delays": count, "reverse": reverse}
+            for bounded in (False, True):
+                yield shape | {"bounded": bounded}, model
+
+        if only:
+            place = only["stride"], only["delays"], only["rank"], only["reverse"]
+            yield from ((choice, model) for choice, model in fitted(*place) if choice == only)
+            return
         for stride in strides(coordinates.shape[1]):
             for count in delays(stride, self.warmup):
-                if only and (only["stride"], only["delays"]) != (stride, count):
-                    continue
-                limit = min(coordinates.shape[-1], MAX_ROWS // count)
-                pairs = _pairs(coordinates[..., :limit], count, stride, constant)
-                ranks = sorted({min(rank, len(pairs[0])) for rank in RANKS})
-                for rank in [only["rank"]] if only else ranks:
-                    for reverse in [only["reverse"]] if only else (False, True):
-                        shape = {"rank": rank, "stride": stride, "delays": count}
-                        model = _decomposed(pydmd, *pairs, rank, reverse)
-                        if model is None:
-                            continue
-                        model["constant"] = np.array([constant])
-                        model["limit"] = np.array([limit])
-                        for bounded in [only["bounded"]] if only else (False, True):
-                            yield shape | {"reverse": reverse, "bounded": bounded}, model
+                for rank, reverse in itertools.product(USUAL_RANKS, (False, True)):
+                    yield from fitted(stride, count, rank, reverse)
+        best = self.choice.get("stride", 1), self.choice.get("delays", 1)
+        for rank, reverse in itertools.product(RANKS, (False, True)):
+            if rank not in USUAL_RANKS:
+                yield from fitted(*best, rank, reverse)
 
     @staticmethod
     def _advance(
@@ -84,8 +100,8 @@ class Dmd(PodForecaster):
 
 def _pairs(
     coordinates: np.ndarray, count: int, stride: int, constant: float
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Delay vectors (row, pair) of all trajectories, those a stride later, and the stride."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Delay vectors (row, pair) of all trajectories, and those a stride later."""
     vectors = embedded(coordinates, count, stride)
     vectors = np.concatenate([vectors, np.full_like(vectors[..., :1], constant)], axis=-1)
     rows = vectors.shape[-1]
@@ -96,7 +112,7 @@ def _pairs(
     # The decomposition depends on inner products over the pairs alone: the triangular factor has
     # the same ones, in fewer columns.
     triangle = np.asarray(np.linalg.qr(both, mode="r"))
-    return triangle[:, :rows].T, triangle[:, rows:].T, stride
+    return triangle[:, :rows].T, triangle[:, rows:].T
 
 
 def _decomposed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
@@ -22,13 +23,14 @@ GRID = {1: 256, 2: 64}
 WIDTH = {1: 32, 2: 20}
 MODES = {1: 32, 2: 12}
 BATCH = {1: 8, 2: 4}
-STEPS = {1: 4000, 2: 500}
-STEPS_A_RECORD = (100, 40, 20)
+STEPS = {1: 4000, 2: 1500}
+STEPS_A_RECORD = {1: (100, 40, 20), 2: (40, 20)}
 LEARNING_RATE = 3e-3
 AVERAGING = 0.99
 INPUT_NOISE = 0.01
 TRIAL_SHARE = 5
-CHECKS = 10
+CHECKS = 3
+PROBED = 10
 DIVERGED = 100.0
 
 
@@ -38,20 +40,29 @@ class Fno(Forecaster):
     The operator works on at most 256 points (64² in two dimensions), onto which the field is
     restricted and from which it is interpolated back: Fourier modes on periodic axes, cell averages
     and cubic splines on others. Where all axes are periodic it is translation-equivariant;
-    otherwise it also reads the coordinates. The stride s (about 100, 40 or 20 a record) is the one
-    whose short training, of a fifth of ``steps``, forecasts the validation split best; the full
-    training keeps the weights (an exponential average) that do.
+    otherwise it also reads the coordinates. The stride s (about 100, 40 or 20 a record; in two
+    dimensions 40 or 20) is the one whose short training, of a fifth of ``steps``, forecasts the
+    validation split best; the full training keeps the weights (an exponential average) that do.
 
     Args:
         warmup: number of snapshots it is given; it reads the last.
-        steps: optimisation steps of the full training; by default 4000, in two dimensions 500.
+        steps: optimisation steps of the full training; by default 4000, in two dimensions 1500.
         seed: of initial weights and batches.
+        budget_seconds: of the whole fit. The steps are as many as a first measurement of their
+            speed says fit into it, so that the numbers depend on the machine; None: no bound.
     """
 
     name: ClassVar[str] = "fno"
 
-    def __init__(self, warmup: int = 1, steps: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        warmup: int = 1,
+        steps: int | None = None,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+    ) -> None:
         self.warmup, self.steps, self.seed = warmup, steps, seed
+        self.budget_seconds = budget_seconds
         self.choice: dict[str, Any] = {}
         self.validation_error = float("nan")
         self._step = 1.0
@@ -75,21 +86,48 @@ class Fno(Forecaster):
         self._arrays["mean"] = mean
         states = self._encoded(record.learned)
         frames = states.shape[1]
-        options = sorted({max(1, frames // count) for count in STEPS_A_RECORD})
+        counts = STEPS_A_RECORD[len(self._shape["axes"])]
+        options = sorted({max(1, frames // count) for count in counts})
         options = [stride for stride in options if stride < frames]
-        trials = [self._trained(states, record.held_out, stride, True) for stride in options]
-        stride = options[int(np.argmin([error for error, _ in trials]))]
-        error, network = self._trained(states, record.held_out, stride, False)
-        self.choice, self.validation_error = {"stride": stride}, error
-        self._network = network
+        steps = self._affordable(states, record.held_out, options)
+        given = states, record.held_out
+        few = max(1, steps // TRIAL_SHARE)
+        trials = [self._trained(*given, stride, few, 1)[0] for stride in options]
+        stride = options[int(np.argmin(trials))]
+        self.validation_error, self._network = self._trained(*given, stride, steps, CHECKS)
+        self.choice = {"stride": stride, "steps": steps}
         return self
+
+    def _affordable(self, states: Tensor, held_out: np.ndarray, strides: list[int]) -> int:
+        """Steps of the full training: fewer than asked for where the budget would end before."""
+        steps = self.steps or STEPS[len(self._shape["axes"])]
+        if self.budget_seconds is None:
+            return steps
+        began = time.perf_counter()
+
+        def seconds(count: int) -> float:
+            start = time.perf_counter()
+            self._trained(states, held_out, strides[0], count, 0)
+            return time.perf_counter() - start
+
+        once = min(seconds(1), seconds(1))
+        pace = max(seconds(1 + PROBED) - once, 0.0) / PROBED
+        start = time.perf_counter()
+        self._validated(self._built(), held_out, strides[0])
+        # A validation takes as many applications of the operator as there are strides.
+        checks = CHECKS + sum(strides[0] / stride for stride in strides)
+        left = self.budget_seconds - checks * (time.perf_counter() - start)
+        left -= time.perf_counter() - began + (1 + len(strides)) * once
+        whole = pace * (1 + len(strides) / TRIAL_SHARE) + 1e-9
+        return max(1, min(steps, int(left / whole)))
 
     def _prepare(self, data: xr.Dataset, learned: np.ndarray) -> None:
         """The inner grid and the scale of each channel."""
         grid = {axis: data[axis].values.astype(float) for axis in space_axes(data)}
         periodic = [kind == "periodic" for kind in data.attrs["boundary"]]
         axes = (0, 1, *range(3, learned.ndim))
-        scale = learned.std(axis=axes, dtype=np.float64)
+        centre = learned.mean(axis=axes, dtype=np.float64).astype(np.float32)
+        scale = arrays.spread(learned, centre.reshape(-1, *[1] * len(grid)), 2)
         self._shape = {
             "channels": int(learned.shape[2]),
             "axes": list(grid),
@@ -97,7 +135,7 @@ class Fno(Forecaster):
             "domain": [float(length) for length in data.attrs["domain"]],
         }
         self._arrays = {
-            "centre": learned.mean(axis=axes, dtype=np.float64).astype(np.float32),
+            "centre": centre,
             "scale": np.where(scale > 0, scale, 1).astype(np.float32),
             **grid,
         }
@@ -152,21 +190,19 @@ class Fno(Forecaster):
             return FourierOperator(inputs, channels, WIDTH[axes], modes, periodic)
 
     def _trained(
-        self, states: Tensor, held_out: np.ndarray, stride: int, trial: bool
+        self, states: Tensor, held_out: np.ndarray, stride: int, steps: int, checks: int
     ) -> tuple[float, FourierOperator]:
-        """Validation error and network after a fifth of the steps, or after all of them."""
+        """The least validation error at so many ``checks``, and the network that has it."""
         network = self._built()
         increments = states[:, stride:] - states[:, :-stride]
         with torch.no_grad():
             # Increments are small: so are those of an untrained network.
             network.last.weight.mul_(increments.std())
         average, batch = copy.deepcopy(network), BATCH[len(self._shape["axes"])]
-        steps = self.steps or STEPS[len(self._shape["axes"])]
-        steps = max(1, steps // TRIAL_SHARE if trial else steps)
         optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         generator = torch.Generator().manual_seed(self.seed)
-        scale, best = float(increments.std()) or 1.0, (np.inf, copy.deepcopy(average))
+        scale, best = float(increments.std()) or 1.0, (np.inf, average)
         for step in range(1, steps + 1):
             rows = torch.randint(increments.shape[0], (batch,), generator=generator)
             times = torch.randint(increments.shape[1], (batch,), generator=generator)
@@ -180,9 +216,9 @@ class Fno(Forecaster):
             optimiser.step()
             schedule.step()
             _average(average, network, min(AVERAGING, step / (step + 10)))
-            if step == steps or (not trial and step % max(1, steps // CHECKS) == 0):
+            if checks and (step == steps or step % -(-steps // checks) == 0):
                 error = self._validated(average, held_out, stride)
-                if error < best[0] or step == steps == 1:
+                if error < best[0] or not np.isfinite(best[0]):
                     best = error, copy.deepcopy(average)
         return best
 
@@ -226,6 +262,7 @@ class Fno(Forecaster):
             "warmup": self.warmup,
             "steps": self.steps,
             "seed": self.seed,
+            "budget_seconds": self.budget_seconds,
             "choice": self.choice,
             "validation_error": self.validation_error,
             "step": self._step,
@@ -235,7 +272,8 @@ class Fno(Forecaster):
     @classmethod
     def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
         """From what ``state`` returned."""
-        fitted = cls(settings["warmup"], settings["steps"], settings["seed"])
+        given = (settings[key] for key in ("warmup", "steps", "seed", "budget_seconds"))
+        fitted = cls(*given)
         fitted.choice, fitted._step = settings["choice"], settings["step"]
         fitted.validation_error, fitted._shape = settings["validation_error"], settings["shape"]
         fitted._arrays = {

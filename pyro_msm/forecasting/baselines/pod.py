@@ -8,8 +8,10 @@ from typing import Self
 
 import numpy as np
 
+from pyro_msm.forecasting.baselines import arrays
+
 FULL_COVARIANCE = 2048
-MAX_SNAPSHOTS = 1500
+SNAPSHOTS = 1500
 RANK, RANK_OF_LARGE = 256, 128
 NEGLIGIBLE = 1e-6
 
@@ -43,17 +45,16 @@ class Pod:
             units: the axis along which units may differ, the channel's.
         """
         mean = values.mean((0, 1), dtype=np.float64).astype(np.float32)
-        others = tuple(axis for axis in range(values.ndim) if axis != units % values.ndim)
-        size = np.sqrt(np.mean(np.square(values - mean), axis=others, keepdims=True, dtype=float))
-        scale = np.broadcast_to(np.where(size > 0, size, 1)[0, 0], mean.shape).astype(np.float32)
+        shape = [1] * mean.ndim
+        shape[units % values.ndim - 2] = -1
+        size = arrays.spread(values, mean, units).reshape(shape)
+        scale = np.broadcast_to(np.where(size > 0, size, 1), mean.shape).astype(np.float32)
         points, count = mean.size, values.shape[0] * values.shape[1]
-        if points <= FULL_COVARIANCE:
-            variance, modes = _of_covariance(values, mean, scale)
-        else:
-            variance, modes = _of_snapshots(values, mean, scale)
-        limit = RANK if points <= FULL_COVARIANCE else RANK_OF_LARGE
-        rank = min(limit, count, int((variance > NEGLIGIBLE**2 * variance[0]).sum()))
-        rank = max(rank, 1)
+        few = points <= FULL_COVARIANCE
+        limit = min(RANK if few else RANK_OF_LARGE, count)
+        decomposed = _of_covariance if few else _of_snapshots
+        variance, modes = decomposed(values, mean, scale, limit)
+        rank = max(1, int((variance[:limit] > NEGLIGIBLE**2 * variance[0]).sum()))
         return cls(
             mean=mean,
             scale=scale,
@@ -116,21 +117,22 @@ class Pod:
 
 
 def _of_covariance(
-    values: np.ndarray, mean: np.ndarray, scale: np.ndarray
+    values: np.ndarray, mean: np.ndarray, scale: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """All variances, and the first ``limit`` modes."""
     covariance = np.zeros((mean.size, mean.size))
     for part in values:
         flat = ((part - mean) / scale).reshape(len(part), -1).astype(np.float64)
         covariance += flat.T @ flat
     variance, vectors = np.linalg.eigh(covariance / (values.shape[0] * values.shape[1]))
-    return variance[::-1], vectors.T[::-1]
+    return variance[::-1], vectors.T[::-1][:limit]
 
 
 def _of_snapshots(
-    values: np.ndarray, mean: np.ndarray, scale: np.ndarray
+    values: np.ndarray, mean: np.ndarray, scale: np.ndarray, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
     count = values.shape[0] * values.shape[1]
-    chosen = np.unique(np.linspace(0, count - 1, MAX_SNAPSHOTS).astype(int))
+    chosen = np.unique(np.linspace(0, count - 1, SNAPSHOTS).astype(int))
     picked = values[np.unravel_index(chosen, values.shape[:2])]
     flat = ((picked - mean) / scale).reshape(len(picked), -1)
     gram = (flat @ flat.T).astype(np.float64)
@@ -139,5 +141,6 @@ def _of_snapshots(
     # Single precision resolves a ratio of about 1e-6 between squares.
     kept = squares > NEGLIGIBLE * max(squares[0], 1e-30)
     kept[0] = True
-    modes = (vectors[:, kept] / np.sqrt(np.maximum(squares[kept], 1e-30))).T @ flat
-    return squares[kept] / len(picked), modes
+    squares = squares[kept]
+    weights = vectors[:, kept] / np.sqrt(np.maximum(squares, 1e-30))
+    return squares / len(flat), weights[:, :limit].T.astype(np.float32) @ flat

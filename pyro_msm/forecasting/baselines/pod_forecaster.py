@@ -58,7 +58,8 @@ class PodForecaster(Forecaster):
         self, coordinates: np.ndarray, only: Choice | None
     ) -> Iterator[tuple[Choice, Model]]:
         """Settings and models fitted to ``coordinates`` (trajectory, time, rank), one for each
-        setting to try, or the one of the setting ``only``."""
+        setting to try, or the one of the setting ``only``. The best of those yielded so far stands
+        in ``self.choice``: what is yielded later may vary it."""
 
     @staticmethod
     @abstractmethod
@@ -81,7 +82,7 @@ class PodForecaster(Forecaster):
         coordinates = pod.coordinates(record.learned)
         judge = tuning.Judge.of(pod, record.held_out, self.warmup)
         spread = np.sqrt(pod.variance.sum() + pod.noise) + np.finfo(float).tiny
-        best, bound = (np.inf, np.inf), np.array([DIVERGED * spread])
+        best, bound, self.choice = (np.inf, np.inf), np.array([DIVERGED * spread]), {}
         for choice, model in self._candidates(coordinates, None):
             model["bound"] = bound
             forecast = self._advance(choice, model, judge.history, judge.leads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from pyro_msm.forecasting.baselines.pod_forecaster import (
 )
 
 RIDGES = (1e-10, 1e-6, 1e-4, 1e-2)
+#: With which strides and delays are compared.
+USUAL_RIDGES = (1e-10, 1e-2)
 MAX_COLUMNS = 512
 
 
@@ -26,8 +29,9 @@ class PodLinear(PodForecaster):
     """a(t+s) = a(t) + W [a(t), a(t-s), …, 1]: ridge regression, rolled out.
 
     The rank, the stride s (in frames), the number of delays, and the ridge (relative to the mean
-    square of the coordinates) are chosen on the validation split. Between the strides the
-    coordinates are interpolated by a cubic spline.
+    square of the coordinates) are chosen on the validation split: stride and delays with a small
+    and a large ridge, then the ridge. Between the strides the coordinates are interpolated by a
+    cubic spline.
     """
 
     name: ClassVar[str] = "pod-linear"
@@ -35,17 +39,28 @@ class PodLinear(PodForecaster):
     def _candidates(
         self, coordinates: np.ndarray, only: Choice | None
     ) -> Iterator[tuple[Choice, Model]]:
+        products: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+        def fitted(choice: Choice) -> tuple[Choice, Model]:
+            stride, count = place = choice["stride"], choice["delays"]
+            limit = _limit(coordinates, count)
+            if place not in products:
+                products[place] = _products(coordinates[..., :limit], count, stride)
+            return choice, {"weights": _regressed(*products[place], limit, **choice)}
+
+        if only:
+            yield fitted(only)
+            return
         for stride in strides(coordinates.shape[1]):
             for count in delays(stride, self.warmup):
-                if only and (only["stride"], only["delays"]) != (stride, count):
-                    continue
-                limit = min(coordinates.shape[-1], MAX_COLUMNS // count)
-                products = _products(coordinates[..., :limit], count, stride)
-                ranks = sorted({min(rank, limit) for rank in RANKS})
-                for rank in [only["rank"]] if only else ranks:
-                    for ridge in [only["ridge"]] if only else RIDGES:
-                        choice = {"rank": rank, "stride": stride, "delays": count, "ridge": ridge}
-                        yield choice, {"weights": _regressed(*products, limit, **choice)}
+                place = {"stride": stride, "delays": count}
+                for rank, ridge in itertools.product(_ranks(coordinates, count), USUAL_RIDGES):
+                    yield fitted(place | {"rank": rank, "ridge": ridge})
+        chosen = self.choice
+        ranks = _ranks(coordinates, chosen["delays"])
+        for rank, ridge in itertools.product(ranks, RIDGES):
+            if ridge not in USUAL_RIDGES:
+                yield fitted(chosen | {"rank": rank, "ridge": ridge})
 
     @staticmethod
     def _advance(
@@ -62,6 +77,15 @@ class PodLinear(PodForecaster):
                 past = [following, *past[:-1]]
                 path.append(following)
         return arrays.between(np.stack(path, axis=1), leads / stride, model["bound"][0])
+
+
+def _limit(coordinates: np.ndarray, count: int) -> int:
+    """The highest rank with so many delays."""
+    return min(coordinates.shape[-1], MAX_COLUMNS // count)
+
+
+def _ranks(coordinates: np.ndarray, count: int) -> list[int]:
+    return sorted({min(rank, _limit(coordinates, count)) for rank in RANKS})
 
 
 def _products(coordinates: np.ndarray, count: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

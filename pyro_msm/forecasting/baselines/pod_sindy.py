@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.signal import savgol_filter
@@ -14,7 +15,7 @@ from pyro_msm.forecasting.baselines import arrays
 from pyro_msm.forecasting.baselines.extra import required
 from pyro_msm.forecasting.baselines.pod_forecaster import Choice, Model, PodForecaster
 
-RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96)
 DEGREES = (1, 2, 3)
 THRESHOLDS = (0.0, 0.03, 0.1)
 WINDOWS = (5, 25, 101)
@@ -23,6 +24,8 @@ MAX_TERMS = 160
 MAX_SAMPLES = 2000
 RESOLVED = 0.25
 SHORTEST = 1 / 16
+
+_Candidates = Iterator[tuple[Choice, Model]]
 
 
 class PodSindy(PodForecaster):
@@ -44,31 +47,28 @@ class PodSindy(PodForecaster):
         frames = coordinates.shape[1]
         windows = [window for window in WINDOWS if window <= max(5, frames // 4)]
         ranks = sorted({min(rank, coordinates.shape[-1]) for rank in RANKS})
-        for window, rank in itertools.product(windows, ranks):
-            if only and (only["window"], only["rank"]) != (window, rank):
-                continue
-            scale = coordinates[..., :rank].std((0, 1)) + np.finfo(float).tiny
-            states, rates = _smoothed(coordinates[..., :rank] / scale, window)
-            pace = float(np.sqrt(np.square(rates).mean())) or 1.0
-            for degree in [only["degree"]] if only else DEGREES:
-                library = pysindy.PolynomialLibrary(degree=degree)
-                library.fit(states[0])
-                if library.n_output_features_ > MAX_TERMS:
-                    continue
-                for threshold in [only["threshold"]] if only else THRESHOLDS:
-                    weights = _sparse(pysindy, library, states, rates / pace, threshold)
-                    if weights is None:
-                        continue
-                    choice = {"rank": rank, "degree": degree, "threshold": threshold}
-                    yield (
-                        choice | {"window": window},
-                        {
-                            "powers": np.asarray(library.powers_, dtype=np.int64),
-                            "weights": weights * pace,
-                            "scale": scale,
-                            "frames": np.array([frames]),
-                        },
-                    )
+        samples: dict[int, _Samples] = {}
+
+        def fitted(window: int, rank: int, degree: int, thresholds: Sequence[float]) -> _Candidates:
+            if window not in samples:
+                samples[window] = _Samples.of(coordinates[..., : ranks[-1]], window)
+            powers = _powers(pysindy, rank, degree)
+            if powers is None:
+                return
+            choice = {"window": window, "rank": rank, "degree": degree}
+            regression = samples[window].regression(powers)
+            for threshold in thresholds:
+                weights = _sparse(pysindy, *regression, threshold)
+                if weights is not None:
+                    model = {"powers": powers, "scale": samples[window].scale[:rank]}
+                    model |= {"weights": weights, "frames": np.array([frames])}
+                    yield choice | {"threshold": threshold}, model
+
+        if only:
+            yield from fitted(only["window"], only["rank"], only["degree"], [only["threshold"]])
+            return
+        for place in itertools.product(windows, ranks, DEGREES):
+            yield from fitted(*place, THRESHOLDS)
 
     @staticmethod
     def _advance(
@@ -78,8 +78,7 @@ class PodSindy(PodForecaster):
         factors = _factors(powers)
 
         def rate(state: np.ndarray) -> np.ndarray:
-            one = np.concatenate([state, np.ones_like(state[:, :1])], axis=1)
-            return one[:, factors].prod(-1) @ weights
+            return _terms(state, factors) @ weights
 
         linear = np.stack([weights[_position(powers, axis)] for axis in range(len(scale))])
         fastest = max(float(np.abs(np.linalg.eigvals(linear)).max()), 1e-12)
@@ -93,32 +92,69 @@ class PodSindy(PodForecaster):
         return arrays.between(np.stack(path, axis=1) * scale, leads / step, model["bound"][0])
 
 
-def _smoothed(states: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """States and derivatives per frame, (trajectory, time, rank), of a cubic fitted locally."""
-    window = min(window, states.shape[1] - (1 - states.shape[1] % 2))
-    order = min(3, window - 1)
-    fitted = savgol_filter(states, window, order, axis=1)
-    return fitted, savgol_filter(states, window, order, deriv=1, axis=1)
+class _Samples(NamedTuple):
+    """Coordinates ``states`` and their ``rates`` a frame, both (sample, rank) in units of ``scale``
+    (rank); of all trajectories, at most ``MAX_SAMPLES`` spread evenly."""
+
+    states: np.ndarray
+    rates: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, coordinates: np.ndarray, window: int) -> Self:
+        """Those of a cubic fitted to ``window`` frames around each."""
+        scale = coordinates.std((0, 1)) + np.finfo(float).tiny
+        window = min(window, coordinates.shape[1] - (1 - coordinates.shape[1] % 2))
+        every = max(1, coordinates.shape[0] * coordinates.shape[1] // MAX_SAMPLES)
+        states, rates = (
+            savgol_filter(coordinates / scale, window, min(3, window - 1), deriv=order, axis=1)
+            for order in (0, 1)
+        )
+        flat = -1, len(scale)
+        return cls(states[:, ::every].reshape(flat), rates[:, ::every].reshape(flat), scale)
+
+    def regression(self, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Terms and targets of the first coordinates, and the pace that the targets are divided by.
+
+        Regression depends on their inner products alone: the triangular factor has the same ones,
+        in fewer rows.
+        """
+        rank = powers.shape[1]
+        rates = self.rates[:, :rank]
+        pace = float(np.sqrt(np.square(rates).mean())) or 1.0
+        terms = _terms(self.states[:, :rank], _factors(powers))
+        triangle = np.asarray(np.linalg.qr(np.concatenate([terms, rates / pace], 1), mode="r"))
+        return triangle[:, : len(powers)], triangle[:, len(powers) :], pace
+
+
+def _powers(pysindy: Any, rank: int, degree: int) -> np.ndarray | None:
+    """Exponents (term, rank) of pysindy's library of polynomials; None where they are too many."""
+    if math.comb(rank + degree, degree) > MAX_TERMS:
+        return None
+    library = pysindy.PolynomialLibrary(degree=degree)
+    library.fit(np.zeros((2, rank)))
+    return np.asarray(library.powers_, dtype=np.int64)
 
 
 def _sparse(
-    pysindy: Any, library: Any, states: np.ndarray, rates: np.ndarray, threshold: float
+    pysindy: Any, terms: np.ndarray, targets: np.ndarray, pace: float, threshold: float
 ) -> np.ndarray | None:
     """Coefficients (term, rank) by sequentially thresholded least squares."""
-    every = max(1, states.shape[0] * states.shape[1] // MAX_SAMPLES)
-    samples, targets = (list(part[:, ::every]) for part in (states, rates))
-    method = pysindy.SINDy(
-        optimizer=pysindy.STLSQ(threshold=threshold, alpha=RIDGE, unbias=False),
-        feature_library=library,
-    )
+    optimiser = pysindy.STLSQ(threshold=threshold, alpha=RIDGE, unbias=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            method.fit(samples, t=1.0, x_dot=targets)
-        except (np.linalg.LinAlgError, ValueError, AttributeError, UnboundLocalError):
+            optimiser.fit(terms, targets)
+        except (np.linalg.LinAlgError, ValueError, UnboundLocalError):
             return None
-    weights = np.array(method.coefficients(), dtype=float).T
+    weights = pace * np.array(optimiser.coef_, dtype=float).T
     return weights if np.isfinite(weights).all() else None
+
+
+def _terms(states: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """The polynomials (state, term) of states (state, rank)."""
+    one = np.concatenate([states, np.ones_like(states[:, :1])], axis=1)
+    return np.asarray(one[:, factors].prod(-1))
 
 
 def _factors(powers: np.ndarray) -> np.ndarray:

@@ -33,9 +33,13 @@ class _Coordinates(NamedTuple):
     def weights(self, rank: int, ridge: float) -> np.ndarray:
         """Ridge regression on the first ``rank`` coordinates as a matrix (rank, trajectory) that
         acts on the training anomalies; ``ridge`` is relative to the largest squared singular
-        value. The columns of ``scores`` are orthogonal, so nothing is left to invert."""
+        value."""
+        return (self.scores[:, :rank] * self.shrinkage(rank, ridge)).T
+
+    def shrinkage(self, rank: int, ridge: float) -> np.ndarray:
+        """The inverse (rank) of the regression: the columns of ``scores`` are orthogonal."""
         squares = self.values[:rank] ** 2
-        return (self.scores[:, :rank] / (squares + ridge * squares.max(initial=0))).T
+        return 1 / (squares + ridge * squares.max(initial=0))
 
 
 class InitialRegression(Forecaster):
@@ -78,10 +82,13 @@ class InitialRegression(Forecaster):
         values, mask = arrays.observed(train)
         learned, held_out = _tuning_parts(data, values, mask)
         self.rank, self.ridge = _tuned(learned, held_out, self.warmup)
-        mean, anomalies = _centred(values, mask)
-        coordinates = _coordinates(anomalies[:, : self.warmup], mean[: self.warmup])
+        mean = arrays.observed_mean(values, mask, axis=0)
+        coordinates = _coordinates(*_centred(values, mask, mean, slice(0, self.warmup)))
         weights = coordinates.weights(self.rank, self.ridge).astype(np.float32)
-        basis = np.tensordot(weights, anomalies, axes=1)
+        # Of values less their mean, without a copy of them: that may not fit into memory.
+        filled = arrays.filled(values, mask, mean)
+        basis = np.tensordot(weights, filled, axes=1)
+        basis -= weights.sum(1).reshape(-1, *[1] * mean.ndim) * mean
         self._arrays = {
             "times": times,
             "mean": mean,
@@ -142,10 +149,12 @@ def _coordinates(anomalies: np.ndarray, mean: np.ndarray) -> _Coordinates:
     )
 
 
-def _centred(values: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over trajectories, and what differs from it: zero where nothing was observed."""
-    mean = arrays.observed_mean(values, mask, axis=0)
-    return mean, arrays.filled(values, mask, mean) - mean
+def _centred(
+    values: np.ndarray, mask: np.ndarray | None, mean: np.ndarray, frames: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """At ``frames``: what differs from the mean, zero where nothing was observed; and the mean."""
+    seen = None if mask is None else mask[:, frames]
+    return arrays.filled(values[:, frames], seen, mean[frames]) - mean[frames], mean[frames]
 
 
 def _tuning_parts(
@@ -165,23 +174,60 @@ def _tuning_parts(
 
 def _tuned(learned: _Observed, held_out: _Observed, warmup: int) -> tuple[int, float]:
     """Rank and ridge with the least relative error at about a hundred times after the start."""
-    mean, anomalies = _centred(*learned)
-    coordinates = _coordinates(anomalies[:, :warmup], mean[:warmup])
+    whole = arrays.observed_mean(*learned, axis=0)
+    coordinates = _coordinates(*_centred(*learned, whole, slice(0, warmup)))
     values, mask = held_out
     early = None if mask is None else mask[:, :warmup]
-    start = arrays.filled(values[:, :warmup], early, mean[:warmup])
+    start = arrays.filled(values[:, :warmup], early, whole[:warmup])
     scores = (start.reshape(len(start), -1) - coordinates.mean) @ coordinates.modes.T
 
     count = values.shape[1]
     chosen = np.unique(np.linspace(min(warmup, count - 1), count - 1, TUNING_TIMES).astype(int))
-    mean, anomalies, truth = mean[chosen], anomalies[:, chosen], values[:, chosen]
-    seen = None if mask is None else mask[:, chosen]
-    best = (arrays.relative_error(np.broadcast_to(mean, truth.shape), truth, seen), 0, 0.0)
+    (anomalies, mean), truth = _centred(*learned, whole, chosen), values[:, chosen]
+    features = np.tensordot(coordinates.scores.T.astype(np.float32), anomalies, axes=1)
+    products = _Products.of(features, mean, truth, None if mask is None else mask[:, chosen])
+    best = (products.error(scores[:, :0]), 0, 0.0)
     for rank, ridge in itertools.product(range(1, len(coordinates.values) + 1), RIDGES):
-        weights = scores[:, :rank] @ coordinates.weights(rank, ridge)
-        forecast = mean + np.tensordot(weights.astype(np.float32), anomalies, axes=1)
-        best = min(best, (arrays.relative_error(forecast, truth, seen), rank, ridge))
+        weights = scores[:, :rank] * coordinates.shrinkage(rank, ridge)
+        best = min(best, (products.error(weights), rank, ridge))
     return best[1], best[2]
+
+
+class _Products(NamedTuple):
+    """Inner products over the observed points, from which all errors follow: of features with each
+    other ``squares`` (time, trajectory, rank, rank) and with what differs from the mean ``cross``
+    (time, trajectory, rank); of that with itself ``size``, of the truth ``norm`` (time,
+    trajectory)."""
+
+    squares: np.ndarray
+    cross: np.ndarray
+    size: np.ndarray
+    norm: np.ndarray
+
+    @classmethod
+    def of(
+        cls, features: np.ndarray, mean: np.ndarray, truth: np.ndarray, seen: np.ndarray | None
+    ) -> Self:
+        """Those of features (rank, time, …), mean (time, …) and truth (trajectory, time, …)."""
+        found = []
+        for time in range(len(mean)):
+            part = features[:, time].reshape(len(features), mean[time].size).astype(np.float64)
+            whole = truth[:, time].reshape(len(truth), -1).astype(np.float64)
+            weight = np.ones((1, 1)) if seen is None else seen[:, time].reshape(whole.shape)
+            rest = (whole - mean[time].reshape(-1)) * weight
+            squares = np.stack([(part * each) @ part.T for each in weight])
+            norm = np.square(whole * weight).sum(1)
+            found.append((squares, rest @ part.T, np.square(rest).sum(1), norm))
+        return cls(*(np.stack(parts) for parts in zip(*found, strict=True)))
+
+    def error(self, weights: np.ndarray) -> float:
+        """Mean relative error of the mean plus ``weights`` (trajectory, rank) times features."""
+        rank = weights.shape[1]
+        explained = 2 * (weights * self.cross[..., :rank]).sum(-1)
+        within = np.matmul(self.squares[..., :rank, :rank], weights[..., None])[..., 0]
+        missed = self.size - explained + (weights * within).sum(-1)
+        relative = np.maximum(missed, 0) / np.maximum(self.norm, np.finfo(float).tiny)
+        return float(np.sqrt(relative).mean())
 
 
 def _combined(mean: np.ndarray, basis: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+Symbol = Callable[[np.ndarray], np.ndarray]
 
-def fourier(to: np.ndarray, given: np.ndarray, length: float) -> np.ndarray:
-    """Trigonometric interpolation on a periodic axis, a matrix (to, given).
 
-    Towards a coarser grid the modes that it cannot carry are left out: an ideal low-pass.
+def fourier(
+    to: np.ndarray,
+    given: np.ndarray,
+    length: float,
+    periodic: bool = True,
+    symbol: Symbol | None = None,
+) -> np.ndarray:
+    """Trigonometric interpolation, a matrix (to, given), of waves exp(ikx) times ``symbol(k)``.
+
+    Towards a coarser grid the waves that it cannot carry are left out: an ideal low-pass. An axis
+    that is not periodic goes on as its mirror image beyond its outermost cells, whose middles both
+    grids hold: its waves are cosines (sines, where the symbol is imaginary).
     """
-    waves = np.arange(1, (min(len(to), len(given)) - 1) // 2 + 1)
-    after, before = (2j * np.pi / length * np.outer(points, waves) for points in (to, given))
-    total = 1 + 2 * (np.exp(after) @ np.exp(-before).T).real
+    symbol = symbol or np.ones_like
+    if not periodic:
+        after, before = (_mirrored(points, length) for points in (to, given))
+        highest = min(len(to), len(given)) - 1
+        doubled = _waves(after, before, 2 * length, highest, symbol)[: len(to)]
+        return doubled[:, : len(given)] + doubled[:, : len(given) - 1 : -1]
+    matrix = _waves(to, given, length, (min(len(to), len(given)) - 1) // 2, symbol)
     if len(to) >= len(given) and len(given) % 2 == 0:
-        total += np.cos(np.pi * len(given) / length * (to[:, None] - given))
-    return total / len(given)
+        shortest = np.array([np.pi * len(given) / length])
+        matrix += symbol(shortest).real * np.cos(shortest * (to[:, None] - given)) / len(given)
+    return matrix
 
 
 def averages(to: np.ndarray, given: np.ndarray, length: float, periodic: bool) -> np.ndarray:
@@ -55,3 +70,19 @@ def apply(matrices: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
 
 def _cell(points: np.ndarray, length: float) -> float:
     return float(points[1] - points[0]) if len(points) > 1 else length
+
+
+def _waves(
+    to: np.ndarray, given: np.ndarray, length: float, highest: int, symbol: Symbol
+) -> np.ndarray:
+    """The part (to, given) of wavenumbers 2πj/length up to j = ``highest``, times the symbol."""
+    k = 2 * np.pi / length * np.arange(1, highest + 1)
+    after, before = (np.exp(1j * np.outer(points, k)) for points in (to, given))
+    total = symbol(np.zeros(1)).real + 2 * ((after * symbol(k)) @ before.conj().T).real
+    return total / len(given)
+
+
+def _mirrored(points: np.ndarray, length: float) -> np.ndarray:
+    """Middles of cells, from the edge of the first one on, and of their mirror images."""
+    inside = points - points[0] + 0.5 * _cell(points, length)
+    return np.concatenate([inside, 2 * length - inside[::-1]])
