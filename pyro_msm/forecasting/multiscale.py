@@ -21,6 +21,7 @@ from pyro_msm.environment import available_device, one_thread
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.calibration import Calibration, calibrate
 from pyro_msm.forecasting.contract import Randomness, root_entropy
+from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.known_physics import chosen_physics, known_rate
 from pyro_msm.forecasting.latent import LatentForecaster
@@ -44,8 +45,7 @@ HORIZON = 1e3
 #: Drift evaluations are at most this far apart, in units of the state's fastest time scale.
 COARSEST = 0.05
 
-#: And in units of the known physics' fastest one: Adams–Bashforth of third order is stable up to
-#: 0.55 for what decays and 0.72 for what oscillates.
+#: In units of the known physics' one: Adams–Bashforth 3 is stable up to .55 (decay), .72 (waves).
 STABLE = 0.4
 
 
@@ -251,7 +251,7 @@ class MultiscaleForecaster(LatentForecaster):
             InputError: another grid, too few snapshots, or no parameters or forcing where the
                 model was trained with them.
         """
-        self._check_drivers(window)
+        check_drivers(window, self.model.settings)
         field = self._tensor(self._snapshots(window))
         with torch.inference_mode():
             mean, log_var = self.guide.encode(field)
@@ -303,21 +303,6 @@ class MultiscaleForecaster(LatentForecaster):
                 f"t = {times[0]:g} was asked for, which is before the state at t = {now:g}: "
                 "a forecast goes forward only"
             )
-
-    def _check_drivers(self, window: xr.Dataset) -> None:
-        for name in ("parameters", "forcing"):
-            wanted = self.model.settings[name]
-            found = window[name].shape[-1] if name in window else 0
-            if wanted and not found:
-                raise InputError(
-                    f"the initial data have no variable {name}, which the model was trained with: "
-                    f"add it, with {wanted} component(s)"
-                )
-            if wanted and found != wanted:
-                raise InputError(
-                    f"{name} of the initial data has {found} component(s), the model was trained "
-                    f"with {wanted}"
-                )
 
     def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
         noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
@@ -510,25 +495,6 @@ class MultiscaleForecaster(LatentForecaster):
         return torch.tensor(np.asarray(values, np.float32), device=self.device)
 
     def _snapshots(self, window: xr.Dataset, whole: bool = False) -> np.ndarray:
-        """The last ``warmup`` snapshots, or all: (trajectory, snapshots, channel, *grid).
-
-        Where nothing was observed stands 0.
-
-        Raises:
-            InputError: another grid, or fewer snapshots than the encoder sees.
-        """
-        values = window["field"].values
-        network = self.model.network
-        wanted = (network.channels, *network.grid)
-        if values.shape[2:] != wanted:
-            raise InputError(
-                f"the initial field has (channel, *grid) = {values.shape[2:]}, the model was "
-                f"trained on {wanted}: interpolate it to that grid"
-            )
-        if values.shape[1] < self.warmup:
-            raise InputError(
-                f"the initial file has {values.shape[1]} snapshot(s), the model needs {self.warmup}"
-            )
-        if "mask" in window:
-            values = np.where(window["mask"].values.astype(bool), values, 0)
-        return np.nan_to_num(values if whole else values[:, -self.warmup :])
+        shape = self.model.network.channels, *self.model.network.grid
+        values = seen_snapshots(window, shape, self.warmup)
+        return values if whole else values[:, -self.warmup :]
