@@ -162,7 +162,10 @@ class MultiscaleSDE(PyroModule):
             sharp=known,
         )  # fmt: skip
         model = cls(
-            found.grid, found.macro, found.boundary, micro=micro,
+            found.grid,
+            found.macro,
+            found.boundary,
+            micro=micro,
             **({"spacing": _spacing(data)} | settings | found.sizes),
         )
         model.initialise(found)
