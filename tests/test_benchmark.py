@@ -159,16 +159,16 @@ class Diverging(Persistence):
 
 def test_divergence_has_its_time_and_no_error() -> None:
     waves = small_fields.travelling_waves()
-    found = scored(Diverging().fit(waves), waves, "test", 79, 11, 0)
+    found = scored(Diverging().fit(waves), waves, "test", 79, 11, 0, 2**30)
     assert (found["relative_error"], found["diverged_at"]) == (None, 0.5)
     assert "diverged at t=0.5" in table.markdown([record(**found)])
 
 
 def test_members_are_fewer_where_fields_are_large() -> None:
     waves = small_fields.travelling_waves()
-    assert affordable(waves, 79, 101) == 79
-    assert affordable(waves.isel(time=slice(0, 3)), 10**9, 101) == 2**30 // (4 * 4 * 3 * 40)
-    assert affordable(waves, 10**9, 3) == 2**30 // (4 * 4 * 3 * 40)
+    assert affordable(waves, 79, 101, 2**30) == 79
+    assert affordable(waves.isel(time=slice(0, 3)), 10**9, 101, 2**30) == 2**30 // (4 * 4 * 3 * 40)
+    assert affordable(waves, 10**9, 3, 2**20) == 2**20 // (4 * 4 * 3 * 40)
 
 
 # --- resuming ------------------------------------------------------------------------------------

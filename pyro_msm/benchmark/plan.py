@@ -60,6 +60,8 @@ class Plan:
         baselines: arguments of the baselines, given to those that take them.
         chain: sizes that, for the first seed, are grown from the size before.
         grown: keys of ``training`` for those, over the system's preset.
+        ensemble_mib: mebibytes that the noise-free ensemble of a split may take; fewer members are
+            drawn where it would be larger.
     """
 
     preset: str
@@ -69,6 +71,7 @@ class Plan:
     baselines: dict[str, Any]
     chain: tuple[int, ...] = ()
     grown: dict[str, Any] = field(default_factory=dict)
+    ensemble_mib: int = 1024
 
     def configuration(self, job: Job, overrides: Sequence[str] = ()) -> Config:
         """The configuration of a job.
@@ -137,6 +140,7 @@ def load_plan(preset: str) -> Plan:
         table.get("baselines", {}),
         tuple(table.get("chain", ())),
         table.get("grown", {}),
+        table["ensemble_mib"],
     )
 
 

@@ -122,8 +122,9 @@ def _records(
             fitted, seconds = _baseline(job.model, plan, config, data)
         more: Record = {"train_seconds": seconds, "note": _note(job, trainings, config)}
         members, seed = config.rollout.members, job.seed or 0
+        budget = plan.ensemble_mib * 2**20
         return [
-            _noted(r | more, scoring.scored(fitted, data, r["split"], members, times, seed))
+            _noted(r | more, scoring.scored(fitted, data, r["split"], members, times, seed, budget))
             for r in rows
         ]
     except FAILURES as error:

@@ -16,9 +16,6 @@ from pyro_msm.forecasting import Forecaster, MultiscaleForecaster, rollout
 SPLITS = ("test", "extrapolation")
 INTERVALS = ("relative_error", "relative_error_clean", "crps", "spread_skill")
 
-#: Bytes of the noise-free ensemble of one split; fewer members are drawn where it would be larger.
-BUDGET = 2**30
-
 
 def splits_of(data: xr.Dataset) -> list[str]:
     """The splits that are scored, of those that the data have."""
@@ -26,7 +23,13 @@ def splits_of(data: xr.Dataset) -> list[str]:
 
 
 def scored(
-    forecaster: Forecaster, data: xr.Dataset, split: str, members: int, times: int, seed: int
+    forecaster: Forecaster,
+    data: xr.Dataset,
+    split: str,
+    members: int,
+    times: int,
+    seed: int,
+    budget: int,
 ) -> dict[str, Any]:
     """The scores of one split, keys as in a record.
 
@@ -37,9 +40,10 @@ def scored(
         members: of a stochastic forecaster; fewer where the ensemble would be too large.
         times: at which the field is scored, at most.
         seed: root of the ensemble's random streams.
+        budget: bytes that the noise-free ensemble may take.
     """
     part = datasets.select(data, split)
-    drawn = affordable(part, members, times) if forecaster.stochastic else 1
+    drawn = affordable(part, members, times, budget) if forecaster.stochastic else 1
     tree = rollout(forecaster, data, drawn, seed, splits=(split,), times=times)
     scores = analysis.evaluate(tree)
     clean = scores["relative_error_clean"]
@@ -75,10 +79,10 @@ def noise_floor(data: xr.Dataset, split: str, reference: Forecaster, times: int)
     }
 
 
-def affordable(part: xr.Dataset, members: int, times: int) -> int:
-    """The number of members, at least 2, whose fields fit into ``BUDGET``."""
+def affordable(part: xr.Dataset, members: int, times: int, budget: int) -> int:
+    """The number of members, at least 2, whose fields fit into ``budget`` bytes."""
     stored = dict(part["field"].sizes) | {"time": min(times, part.sizes["time"])}
-    return max(2, min(members, BUDGET // (4 * math.prod(stored.values()))))
+    return max(2, min(members, budget // (4 * math.prod(stored.values()))))
 
 
 def drift_evaluations(forecaster: Forecaster, times: np.ndarray) -> int | None:

@@ -24,7 +24,7 @@ WIDTH = {1: 32, 2: 20}
 MODES = {1: 32, 2: 12}
 BATCH = {1: 8, 2: 4}
 STEPS = {1: 4000, 2: 1500}
-STEPS_A_RECORD = {1: (100, 40, 20), 2: (40, 20)}
+STEPS_A_FORECAST = {1: (100, 40, 20), 2: (40, 20)}
 LEARNING_RATE = 3e-3
 AVERAGING = 0.99
 INPUT_NOISE = 0.01
@@ -40,7 +40,7 @@ class Fno(Forecaster):
     The operator works on at most 256 points (64² in two dimensions), onto which the field is
     restricted and from which it is interpolated back: Fourier modes on periodic axes, cell averages
     and cubic splines on others. Where all axes are periodic it is translation-equivariant;
-    otherwise it also reads the coordinates. The stride s (about 100, 40 or 20 a record; in two
+    otherwise it also reads the coordinates. The stride s (about 100, 40 or 20 a forecast; in two
     dimensions 40 or 20) is the one whose short training, of a fifth of ``steps``, forecasts the
     validation split best; the full training keeps the weights (an exponential average) that do.
 
@@ -85,10 +85,10 @@ class Fno(Forecaster):
         mean = arrays.observed_mean(*arrays.observed(select(data, "train")), axis=(0, 1))
         self._arrays["mean"] = mean
         states = self._encoded(record.learned)
-        frames = states.shape[1]
-        counts = STEPS_A_RECORD[len(self._shape["axes"])]
+        frames = record.held_out.shape[1]
+        counts = STEPS_A_FORECAST[len(self._shape["axes"])]
         options = sorted({max(1, frames // count) for count in counts})
-        options = [stride for stride in options if stride < frames]
+        options = [stride for stride in options if stride < states.shape[1]]
         steps = self._affordable(states, record.held_out, options)
         given = states, record.held_out
         few = max(1, steps // TRIAL_SHARE)
