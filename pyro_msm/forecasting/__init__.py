@@ -7,10 +7,11 @@ from typing import Any
 
 import xarray as xr
 
-from pyro_msm.config import TRAINED_FAMILIES, Config
+from pyro_msm.config import Config
 from pyro_msm.forecasting.baselines import BASELINES
 from pyro_msm.forecasting.contract import Forecaster, initial_window, root_entropy
 from pyro_msm.forecasting.ensemble import open_ensemble, write_ensemble
+from pyro_msm.forecasting.families import FAMILIES
 from pyro_msm.forecasting.fit import Fit, fit
 from pyro_msm.forecasting.latent import LatentForecaster
 from pyro_msm.forecasting.multiscale import MultiscaleForecaster
@@ -43,7 +44,7 @@ def build(config: Config, data: xr.Dataset) -> Any:
     family = config.model.family
     if family in BASELINES:
         return BASELINES[family]()
-    forecaster = MultiscaleForecaster(config.model, config.training, config.rollout.step)
+    forecaster = FAMILIES[family].of_config(config)
     forecaster.check(data)
     return forecaster
 
@@ -56,6 +57,7 @@ def load_forecaster(folder: Path | str, device: str = "cpu") -> Forecaster:
     """
     run = RunDirectory.open(folder)
     family = run.config.model.family
-    if family in TRAINED_FAMILIES:
-        return MultiscaleForecaster.from_run(run, device)
+    trained: Any = FAMILIES.get(family)
+    if trained is not None:
+        return trained.from_run(run, device)
     return BASELINES[family].load(run.checkpoints)

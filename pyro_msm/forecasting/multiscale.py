@@ -15,7 +15,7 @@ import xarray as xr
 from torch import Tensor
 
 from pyro_msm import data as datasets
-from pyro_msm.config import ModelConfig, TrainingConfig
+from pyro_msm.config import Config, ModelConfig, TrainingConfig
 from pyro_msm.data.windows import Forcing, Windows, check_length
 from pyro_msm.environment import available_device, one_thread
 from pyro_msm.errors import InputError
@@ -93,6 +93,11 @@ class MultiscaleForecaster(LatentForecaster):
         self.guide: AmortizedPathGuide
         self.device = torch.device("cpu")
         self.axes: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of_config(cls, config: Config) -> Self:
+        """The untrained forecaster that a configuration describes."""
+        return cls(config.model, config.training, config.rollout.step)
 
     @classmethod
     def of(cls, model: MultiscaleSDE, guide: AmortizedPathGuide, data: xr.Dataset) -> Self:

@@ -29,16 +29,20 @@ class System(ABC):
     The state of ``count`` trajectories is a float64 array (count, channel, x[, y]). ``step`` is a
     pure function of it, so a run can be stopped, changed and restarted anywhere.
 
+    Most systems are fields; ``variable`` names what is observed, "field", "particles" (count,
+    particle, component) or "path" (count, component). The last two have no grid.
+
     Class attributes say what ``pyro-msm systems`` prints: ``name``, ``title``, ``equation`` (with
-    its source), ``channels``, ``boundary`` and ``domain`` (one entry an axis), ``initial_names``
-    (the random quantities of the initial condition), ``split_on`` ("time" where the data are one
-    record), ``version`` (raised whenever the numbers that ``simulate`` gives for the same seed
-    change), ``unobserved`` (what an equation of the observed field alone would lack).
+    its source), ``channels`` (or components), ``boundary`` and ``domain`` (one entry an axis),
+    ``initial_names`` (the random quantities of the initial condition), ``split_on`` ("time" where
+    the data are one record), ``version`` (raised whenever the numbers that ``simulate`` gives for
+    the same seed change), ``unobserved`` (what an equation of the observed field alone would lack).
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     equation: ClassVar[str]
+    variable: ClassVar[str] = "field"
     channels: ClassVar[tuple[str, ...]] = ("u",)
     boundary: ClassVar[tuple[str, ...]]
     domain: ClassVar[tuple[float, ...]]
@@ -216,9 +220,9 @@ class System(ABC):
             options: options of the system, see ``options()``.
 
         Returns:
-            ``field`` (noisy) and ``clean``, both float32 (trajectory, time, channel, x[, y]),
-            ``split(trajectory)`` and ``initial_parameters(trajectory, initial_parameter)``, which
-            describe the initial condition and are no input of a model.
+            The ``variable`` (noisy) and ``clean``, both float32, as (trajectory, time, channel, x[,
+            y]) for a field, ``split(trajectory)`` and ``initial_parameters(trajectory,
+            initial_parameter)``, which describe the initial condition and are no input of a model.
 
         Raises:
             InputError: unknown split or option, no trajectory at all, negative noise, or options

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.data.io import Part
+from pyro_msm.data.schema import DIMENSIONS
 from pyro_msm.data.splits import SPLITS
 from pyro_msm.errors import InputError
 
@@ -88,23 +89,25 @@ class Simulation:
 
     def form(self) -> xr.Dataset:
         """The dataset without its numbers: zeros stand for them, which take no memory."""
-        shape = len(self.system.times), len(self.system.channels), *self.system.shape
+        first = self.system.observe(self.system.initial_state(self.parameters[:1]))
+        shape = len(self.system.times), *first.shape[1:]
         nothing = np.broadcast_to(np.float32(0), (len(self.splits), *shape))
         return self._dataset(nothing, nothing)
 
     def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """All values of ``field`` and ``clean``, those of a few trajectories at a time."""
-        size = self.form()["field"][0].size
+        """All values of the variable and of ``clean``, those of a few trajectories at a time."""
+        name = self.system.variable
+        size = self.form()[name][0].size
         each = max(1, TOGETHER // size)
         starts = range(0, len(self.splits), each)
         for done, start in enumerate(starts):
             place = slice(start, min(start + each, len(self.splits)))
             noisy, clean = self._run(place, _shifted(progress, done, len(starts)))
-            yield Part("field", {"trajectory": place}, noisy)
+            yield Part(name, {"trajectory": place}, noisy)
             yield Part("clean", {"trajectory": place}, clean)
 
     def _run(self, place: slice, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
-        """``field`` and ``clean`` of some trajectories, (trajectory, time, channel, x[, y])."""
+        """What is observed of some trajectories (trajectory, time, …), with and without noise."""
         clean = self._integrate(place, progress)
         noisy = clean.copy()
         for values, (_, _, stream) in zip(noisy, self._streams[place], strict=True):
@@ -137,19 +140,20 @@ class Simulation:
     def _dataset(self, noisy: np.ndarray, clean: np.ndarray) -> xr.Dataset:
         system = self.system
         grid = system.grid()
-        dims = ("trajectory", "time", "channel", *grid)
+        dims = tuple(dim for dim in DIMENSIONS[system.variable] if dim not in "xy" or dim in grid)
+        labels = "channel" if "channel" in dims else "component"
         dimensionless = {"units": "1"}
         chosen = {entry.name: getattr(system, entry.name) for entry in fields(system)}
         return xr.Dataset(
             {
-                "field": (dims, noisy, {**dimensionless, "long_name": "observed field"}),
-                "clean": (dims, clean, {**dimensionless, "long_name": "field without noise"}),
+                system.variable: (dims, noisy, {**dimensionless, "long_name": "observed"}),
+                "clean": (dims, clean, {**dimensionless, "long_name": "without noise"}),
                 "initial_parameters": (("trajectory", "initial_parameter"), self.parameters),
             },
             coords={
                 "trajectory": np.arange(len(self.splits)),
                 "time": ("time", system.times, dimensionless),
-                "channel": list(system.channels),
+                labels: list(system.channels),
                 **{axis: (axis, values, dimensionless) for axis, values in grid.items()},
                 "initial_parameter": list(system.initial_names),
                 "split": ("trajectory", np.asarray(self.splits)),
