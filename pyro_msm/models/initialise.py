@@ -90,7 +90,7 @@ def measure(
         channels = sample.now.shape[1]
         parameters = {"log_macro_var": _log_var(rest)}
         sizes = {"channels": channels, **_shared_sizes(train)}
-        basis = None
+        basis, moving = None, {}
         if frame == "comoving":
             check_frame(grid, boundary, micro)
         if micro:
@@ -106,8 +106,11 @@ def measure(
                 )
             code = _micro_state(sample, basis, inner, lambda field: see(separate(field), field))
             parameters |= _decoder(see(rest, sample.now), basis, code.now)
+            if sharp:  # an equation that is known stands alone until training adds to it
+                parameters["decoder.coefficients.linear"].zero_()
             if frame == "comoving":
-                code = _with_angle(sample, code)
+                code, turn, spread = _with_angle(sample, code)
+                moving = {"micro_drift.turn": turn, "micro_drift.turn_spread": spread}
             state = StateScales(*(torch.cat(pair, -1) for pair in zip(state, code, strict=True)))
             parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
             sizes["rank"] = len(basis.rows)
@@ -118,7 +121,7 @@ def measure(
         "state_rate": state.rate,
     }
     return Statistics(
-        grid, coarse, boundary, sizes, buffers | _shared_scales(train), parameters,
+        grid, coarse, boundary, sizes, buffers | moving | _shared_scales(train), parameters,
         None if basis is None else basis.rows,
         None if basis is None else basis.rows @ basis.mean,
     )  # fmt: skip
@@ -188,14 +191,19 @@ def _turned(part: Tensor, field: Tensor) -> Tensor:
     return fourier.turned(part @ fourier.analysis, energy_angle(field)).flatten(1)
 
 
-def _with_angle(sample: Sample, code: StateScales) -> StateScales:
-    """Cosine and sine of the frame's angle in front of the inner components."""
+def _with_angle(sample: Sample, code: StateScales) -> tuple[StateScales, Tensor, Tensor]:
+    """Cosine and sine of the angle before the inner components; mean and spread of its turn.
+
+    The last two are in units of the turn's root mean square.
+    """
     now, later, first = (energy_angle(f) for f in (sample.now, sample.later, sample.first))
     turn = torch.remainder(later - now + math.pi, 2 * math.pi) - math.pi
     rate = (turn / sample.lag).square().mean().sqrt().clamp(min=1e-3)
     place = [torch.stack([a.cos(), a.sin()], -1) for a in (now, first)]
     added = (*place, torch.zeros(ANGLE), torch.ones(ANGLE), rate.expand(ANGLE))
-    return StateScales(*(torch.cat(pair, -1) for pair in zip(added, code, strict=True)))
+    scales = StateScales(*(torch.cat(pair, -1) for pair in zip(added, code, strict=True)))
+    mean, spread = (part / sample.lag / rate for part in (turn.mean(), turn.std()))
+    return scales, mean, spread
 
 
 def check_frame(grid: Sequence[int], boundary: Sequence[str], micro: int) -> None:

@@ -177,6 +177,10 @@ class ComovingMacroDrift(nn.Module):
 class ComovingMicroDrift(nn.Module):
     """g_θ(η, ψ(ζ)) in the moving frame: the angle turns, the radius is pulled to one.
 
+    The angle turns by ``turn``, the same everywhere, plus what the perceptron makes of the state,
+    in units of ``turn_spread``: the mean and the spread of what the data show. A pattern that moves
+    at a constant speed does so from the start, and keeps to it whatever changes around it.
+
     Args:
         micro: n_η.
         channels: channels of the field.
@@ -187,6 +191,9 @@ class ComovingMicroDrift(nn.Module):
         layers: number of hidden layers.
     """
 
+    turn: Tensor
+    turn_spread: Tensor
+
     def __init__(
         self, micro: int, channels: int, points: int, offset: float, context: int, hidden: int,
         layers: int,
@@ -195,7 +202,9 @@ class ComovingMicroDrift(nn.Module):
         self.channels, self.points, self.offset = channels, points, offset
         self.fourier = FourierBasis(points, (points - 1) // 2)
         width = channels * (1 + 2 * ((points - 1) // 2))
-        self.network = mlp(micro - ANGLE + width + context, micro - ANGLE + 1, hidden, layers)
+        self.network = mlp(micro - ANGLE + width + context, micro - ANGLE + 1, hidden, layers, 0.0)
+        self.register_buffer("turn", torch.zeros(()))
+        self.register_buffer("turn_spread", torch.ones(()))
         self.pull = nn.Parameter(torch.zeros(()))
 
     def forward(self, micro: Tensor, macro: Tensor, context: Tensor | None) -> Tensor:
@@ -208,6 +217,7 @@ class ComovingMicroDrift(nn.Module):
         if context is not None:
             seen.append(context)
         turn, inner = self.network(torch.cat(seen, -1)).split([1, micro.shape[-1] - ANGLE], -1)
+        turn = self.turn + self.turn_spread * turn
         c, s = micro[..., :1], micro[..., 1:2]
         inward = nn.functional.softplus(self.pull) * (1 - c.square() - s.square())
         return torch.cat([inward * c - turn * s, inward * s + turn * c, inner], -1)

@@ -25,7 +25,10 @@ from pyro_msm.nn.physics import KnownDrift, Physics, WellResolved, known_physics
 from pyro_msm.nn.scale_separation import ScaleSeparation, apply_along_axes
 
 #: Factor on the posterior's least standard deviation for the angle of a moving frame.
-ANGLE_FLOOR = 0.3
+ANGLE_FLOOR = 0.1
+
+#: Initial logarithm of the scaled dispersion where the macroscale's physics is known.
+KNOWN_DISPERSION = -5.0
 
 #: Numbers in the matrix that ``mean_field`` may build.
 LARGEST_MATRIX = 8_000_000
@@ -98,6 +101,8 @@ class MultiscaleNetwork(nn.Module):
         if micro:
             self.log_micro_var = nn.Parameter(torch.zeros(channels))
         self.log_dispersion = nn.Parameter(torch.full((self.state_size,), -2.0))
+        if known:
+            self.log_dispersion.data[: self.macro_values] = KNOWN_DISPERSION
         self.log_macro_var = nn.Parameter(torch.zeros(channels))
         self.initial_mean = nn.Parameter(torch.zeros(self.state_size))
         self.initial_log_std = nn.Parameter(torch.zeros(self.state_size))

@@ -3,8 +3,9 @@ r"""Known physics of the macroscale state: an equation by the names of its terms
 The macroscale state is no sample of the field u but its average by the scale-separation kernel,
 ζ = S u. Where du/dt = N(u), with the same terms everywhere, dζ/dt = S N(u); and what S has weakened
 without losing it can be undone: dζ/dt ≈ S N(S⁻¹ζ), approximate deconvolution (Stolz & Adams,
-Physics of Fluids 11, 1999). For linear terms S drops out. What N takes from waves that the coarse
-grid does not hold is left to the learned drift: the closure.
+Physics of Fluids 11, 1999). For linear terms S drops out. On periodic axes S truncates the Fourier
+series, and this is Galerkin's method. What N takes from waves that the coarse grid does not hold is
+left to the learned drift: the closure.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ TERMS: dict[str, tuple[str, ...]] = {
     "wave_speed": ("periodic", "wall"),
 }
 
+#: A wave of which the kernel leaves less than this share cannot be restored.
+LOST = 1e-3
+
 #: Share of the waves of a grid, the longest ones, that count as well resolved.
-RESOLVED = 0.5
+RESOLVED = 0.8
 
 
 class FilteredEquation(nn.Module):
@@ -160,7 +164,7 @@ class AxisOperators(nn.Module):
             self.register_buffer(name, matrix)
 
         add("linear", lambda k: _linear_terms(terms, k), points, points)
-        add("sharpen", lambda k: 1 / smooth(k), fine, points)
+        add("sharpen", lambda k: _inverse(smooth(k)), fine, points)
         add("keep", smooth, points, fine)
         add("slope", lambda k: 1j * k * smooth(k), points, fine)
 
@@ -202,6 +206,12 @@ def _linear_terms(terms: Mapping[str, float], k: np.ndarray) -> np.ndarray:
         - terms.get("dispersion", 0.0) * derivative**3
         - terms.get("hyperviscosity", 0.0) * derivative**4
     )
+
+
+def _inverse(symbol: np.ndarray) -> np.ndarray:
+    """1/S, but nothing of waves that S has taken away."""
+    kept = np.abs(symbol) > LOST
+    return np.where(kept, 1 / np.where(kept, symbol, 1.0), 0.0)
 
 
 def _symbol(kernel: AxisKernel, angle: np.ndarray) -> np.ndarray:

@@ -19,9 +19,10 @@ class AxisKernel(nn.Module):
     A coarse cell is ``stride`` grid points wide and its value stands at one of them
     (``coarse_index``). The taps start as a Gaussian of standard deviation ``stride`` points, cut
     off at three of them, and are normalised to sum to one wherever they are used. A ``sharp``
-    kernel is Lanczos' windowed sinc of the same width instead (Duchon, J. Appl. Meteorol. 18, 1979)
-    and is not learned: it keeps nearly all that the coarse points resolve of a field, and nearly
-    nothing else.
+    kernel is not learned and keeps what the coarse points resolve of a field, and nothing else: on
+    a periodic axis Dirichlet's, by which restriction is truncation of the Fourier series and
+    prolongation its sum; elsewhere, nearly so, Lanczos' windowed sinc of the same width (Duchon, J.
+    Appl. Meteorol. 18, 1979).
 
     Args:
         points: n, number of grid points.
@@ -47,11 +48,14 @@ class AxisKernel(nn.Module):
             stride = (points - 1) // (coarse - 1)
             coarse_index = torch.arange(coarse) * stride
         self.stride = stride
-        self.reach = min(3 * stride, points - 1)
+        dirichlet = sharp and boundary == "periodic"
+        self.reach = points // 2 if dirichlet else min(3 * stride, points - 1)
         cells = torch.arange(-self.reach, self.reach + 1) / stride
         # Taps of size about 1, not 1/stride: Adam moves a parameter by its learning rate a step,
         # whatever the parameter's size.
-        if sharp:
+        if dirichlet:
+            self.register_buffer("taps", _dirichlet(points, coarse))
+        elif sharp:
             self.register_buffer("taps", torch.sinc(cells) * torch.sinc(cells / 3))
         else:
             self.taps = nn.Parameter(torch.exp(-0.5 * cells.square()))
@@ -95,6 +99,20 @@ class AxisKernel(nn.Module):
         size = padded.shape[-1] + 2 * self.reach
         spectrum = torch.fft.rfft(padded, size) * torch.fft.rfft(self.weights.flip(0), size)
         return torch.fft.irfft(spectrum, size)[..., 2 * self.reach : 2 * self.reach + self.points]
+
+
+def _dirichlet(points: int, coarse: int) -> Tensor:
+    """(2·(points // 2) + 1,) sum of the waves that turn less than half a circle from cell to cell.
+
+    The shortest wave of an even number of cells, which they hold in one phase only, is left out.
+    """
+    offsets = torch.arange(-(points // 2), points // 2 + 1)
+    waves = torch.arange(1, (coarse + 1) // 2)
+    turns = torch.outer(offsets.double(), waves.double()) / points
+    taps = (1 + 2 * torch.cos(2 * torch.pi * turns).sum(1)) / coarse
+    if points % 2 == 0:  # both ends are the same point
+        taps[[0, -1]] /= 2
+    return taps.float()
 
 
 def _flat(columns: Tensor, points: int) -> Tensor:
