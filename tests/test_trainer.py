@@ -265,6 +265,15 @@ def test_the_average_with_the_best_validation_is_kept(tmp_path):
     assert errors == [0.5, 0.2, None, 0.3]
 
 
+def test_the_weights_to_begin_with_may_be_a_candidate(tmp_path):
+    made = trainer(tmp_path, validate=Validation(0.1, 0.5, 0.2, 0.3))
+    made.untrained, made.validate.trained = True, made
+    before = weights(made)
+    made.run()
+    assert (made.state.best_error, made.state.best_step) == (0.1, 0)
+    torch.testing.assert_close(weights(made), before, rtol=0, atol=0)
+
+
 def test_patience_ends_a_training_that_no_longer_improves():
     made = trainer(steps=100, patience=2, validate=Validation(0.5, 0.3, 0.4, 0.35, 0.2))
     made.validate.trained = made
@@ -286,8 +295,8 @@ def test_the_average_is_an_exponential_one():
     history = [weights(made)]
     update = made.state.update
 
-    def remembering(loss):
-        done = update(loss)
+    def remembering(loss, seen):
+        done = update(loss, seen)
         history.append([p.detach().clone() for p in made.state.parameters])
         return done
 
@@ -308,7 +317,8 @@ def test_scales_move_faster_and_do_not_decay():
     assert names == {
         "log_dispersion", "log_macro_var", "log_micro_var", "log_length", "log_nugget", "log_std",
     }  # fmt: skip
-    assert [g["weight_decay"] for g in state.optimizer.param_groups] == [0.1, 0.0]
+    assert [g["weight_decay"] for g in state.optimizer.param_groups] == [0.1, 0.0, 0.0]
+    assert all(p.dim() > 1 for p in state.optimizer.param_groups[0]["params"])
 
 
 # --- checkpoints ---------------------------------------------------------------------------------

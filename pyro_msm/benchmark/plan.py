@@ -10,14 +10,17 @@ from typing import Any
 
 from pyro_msm import presets
 from pyro_msm.config import Config, resolve
+from pyro_msm.data import systems as simulated
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.baselines import ALL_BASELINES
+from pyro_msm.forecasting.baselines import ALL_BASELINES, BASELINES
 from pyro_msm.nn.comoving import ANGLE
 
 MACRO_ONLY = "macro-only"
 MULTISCALE = "multiscale"
+LED = "led"
+SLOW_FAST = "slow-fast"
 NOISE_FLOOR = "noise-floor"
-OURS = (MACRO_ONLY, MULTISCALE)
+OURS = (MACRO_ONLY, MULTISCALE, LED, SLOW_FAST)
 
 #: Keys that the benchmark sets itself.
 VARIED = {
@@ -33,7 +36,7 @@ class Job:
 
     Attributes:
         system: what is simulated.
-        model: ``macro-only``, ``multiscale``, ``noise-floor`` or a baseline.
+        model: one of ``OURS``, ``noise-floor`` or a baseline.
         micro: size of the microscale state; None for what has none.
         seed: of the training and the ensemble; None for what has its own or none.
     """
@@ -103,7 +106,8 @@ class Plan:
 
     def _laid(self, job: Job, overrides: Sequence[str], above: dict[str, Any]) -> Config:
         """The configuration, with the sections ``above`` over the system's preset."""
-        flags = {"model.family": MULTISCALE, "model.micro": job.micro, "seed": job.seed}
+        family = job.model if job.model in (LED, SLOW_FAST) else MULTISCALE
+        flags = {"model.family": family, "model.micro": job.micro, "seed": job.seed}
         base = resolve(job.system, preset=self.preset, base=Config.model_validate(self.config))
         sections = {name: getattr(base, name).model_dump() | keys for name, keys in above.items()}
         base = Config.model_validate(base.model_dump() | sections)
@@ -155,7 +159,8 @@ def jobs(
     Args:
         plan: the preset.
         systems: their names; None means all.
-        models: ``macro-only``, ``multiscale`` and baselines; None means all.
+        models: names of ``OURS`` and baselines; None means all. Of these a system has those that
+            its data suit.
         seeds: in place of the plan's.
 
     Raises:
@@ -173,17 +178,42 @@ def jobs(
     roots = list(dict.fromkeys(plan.seeds if seeds is None else seeds))
     if not roots or min(roots) < 0:
         raise InputError("the benchmark needs at least one seed, and none below 0")
-    ours = [
+    found = []
+    for system in _systems(systems):
+        suited = suited_models(system, plan.preset)
+        found += [Job(system, NOISE_FLOOR)]
+        found += [Job(system, name) for name in ALL_BASELINES if name in chosen and name in suited]
+        found += [
+            Job(system, *each)
+            for each in _ours(plan, roots)
+            if each[0] in chosen and each[0] in suited
+        ]
+    return found
+
+
+def suited_models(system: str, preset: str) -> set[str]:
+    """Models of ours and baselines that can learn from what is observed of a system.
+
+    >>> sorted(suited_models("slow-fast-a", "demo"))
+    ['analog', 'mean-trajectory', 'persistence', 'regression', 'slow-fast']
+    """
+    observed = simulated.get(system).variable
+    if observed == "path":
+        return {SLOW_FAST, *BASELINES, "analog"}
+    own = presets.presets(system)[preset].get("model", {}).get("family", MULTISCALE)
+    if observed == "particles":
+        return {own, *BASELINES, "analog"}
+    return {own, MACRO_ONLY, MULTISCALE, *ALL_BASELINES}
+
+
+def _ours(plan: Plan, roots: Sequence[int]) -> list[tuple[str, int | None, int]]:
+    """Model, size of the microscale and seed."""
+    sized: list[tuple[str, int | None, int]] = [
         (MULTISCALE if size else MACRO_ONLY, size, seed)
         for size in plan.micro
         for seed in (roots if size in (plan.micro[0], plan.micro[-1]) else roots[:1])
     ]
-    found = []
-    for system in _systems(systems):
-        found += [Job(system, NOISE_FLOOR)]
-        found += [Job(system, name) for name in ALL_BASELINES if name in chosen]
-        found += [Job(system, *each) for each in ours if each[0] in chosen]
-    return found
+    return sized + [(name, None, seed) for name in (LED, SLOW_FAST) for seed in roots]
 
 
 def _systems(names: Iterable[str] | None) -> list[str]:

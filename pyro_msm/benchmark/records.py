@@ -35,7 +35,8 @@ KEYS = (
     "diverged_at",
     "published",
 )
-OPTIONAL = ("note", "intervals")
+#: ``own`` holds the scores that a family has for itself (``drift_error``, ``mnad``, …).
+OPTIONAL = ("note", "intervals", "own")
 
 
 class Results:
@@ -125,7 +126,8 @@ class Results:
 
     def run_of(self, job: Job) -> RunDirectory:
         """The folder of a trained model; it need not exist."""
-        name = f"micro-{job.micro}-seed-{job.seed}"
+        kind = job.model if job.micro is None else f"micro-{job.micro}"
+        name = f"{kind}-seed-{job.seed}"
         return RunDirectory(self.runs / job.system / name)
 
     def _write(self) -> None:

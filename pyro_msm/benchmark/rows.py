@@ -53,6 +53,15 @@ class Row:
         """What the records say in words, each once."""
         return list(dict.fromkeys(r["note"] for r in self.records if r.get("note")))
 
+    @property
+    def own(self) -> dict[str, list[float]]:
+        """The scores of its family, one value a seed."""
+        found: dict[str, list[float]] = {}
+        for record in self.records:
+            for key, value in record.get("own", {}).items():
+                found.setdefault(key, []).append(value)
+        return found
+
 
 def rows(records: Iterable[Record], system: str, split: str) -> list[Row]:
     """Our models by size, then baselines from best to worst, then the noise floor.
@@ -74,4 +83,6 @@ def _place(row: Row) -> tuple[int, float]:
     error = row.mean("relative_error")
     worst = float("inf") if error is None else error
     order = {"ours": 0, "baseline": 1, "floor": 2}[row.kind]
-    return order, float(row.micro or 0) if row.kind == "ours" else worst
+    if row.kind == "ours":
+        return order, float("inf") if row.micro is None else float(row.micro)
+    return order, worst

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,27 @@ import xarray as xr
 
 from pyro_msm import analysis
 from pyro_msm import data as datasets
+from pyro_msm.analysis.evaluate import plain
+from pyro_msm.analysis.family_scores import Evaluated, family_scores
+from pyro_msm.config import Config
 from pyro_msm.forecasting import Forecaster, MultiscaleForecaster, rollout
 
 SPLITS = ("test", "extrapolation")
+#: Scores of single families that a record keeps, where they are numbers or hold some.
+OWN = (
+    "drift_error",
+    "diffusion_error",
+    "drift_mse",
+    "band_coverage",
+    "information_bound",
+    "comparators",
+    "mnad",
+    "mnad_long",
+    "nad_lyapunov_times",
+    "wasserstein",
+    "speedup",
+    "solver_share",
+)
 INTERVALS = ("relative_error", "relative_error_clean", "crps", "spread_skill")
 
 
@@ -30,6 +48,7 @@ def scored(
     times: int,
     seed: int,
     budget: int,
+    config: Config | None = None,
 ) -> dict[str, Any]:
     """The scores of one split, keys as in a record.
 
@@ -41,33 +60,51 @@ def scored(
         times: at which the field is scored, at most.
         seed: root of the ensemble's random streams.
         budget: bytes that the noise-free ensemble may take.
+        config: of a model whose family has scores of its own, which are asked for.
     """
     part = datasets.select(data, split)
     drawn = affordable(part, members, times, budget) if forecaster.stochastic else 1
     tree = rollout(forecaster, data, drawn, seed, splits=(split,), times=times)
     scores = analysis.evaluate(tree)
-    clean = scores["relative_error_clean"]
+    error, clean = scores.get("relative_error"), scores.get("relative_error_clean")
     found: dict[str, Any] = {
         "split": split,
-        "relative_error": scores["relative_error"]["mean"],
-        "relative_error_std": scores["relative_error"]["std"],
+        "relative_error": error and error["mean"],
+        "relative_error_std": error and error["std"],
         "relative_error_clean": clean and clean["mean"],
-        "crps": scores["crps"],
-        "spread_skill": scores["spread_skill"],
+        "crps": scores.get("crps"),
+        "spread_skill": scores.get("spread_skill"),
         "rollout_seconds": scores["seconds"]["rollout"],
         "drift_evaluations": drift_evaluations(forecaster, part["time"].values),
         "diverged_at": scores["diverged_first_at"],
         "intervals": _intervals(scores["intervals"]),
     }
+    if config is not None:
+        run = Evaluated(config, [forecaster], data, tree, scores)
+        own = plain(family_scores(run))
+        found["own"] = dict(numbers({key: own[key] for key in OWN if key in own}))
     if forecaster.stochastic and drawn < members:
         found["note"] = f"{drawn} members, not {members}, to save memory"
     return found
 
 
+def numbers(scores: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers among nested scores by dotted names; lists and texts are left out.
+
+    >>> dict(numbers({"mnad": {"u": 0.1}, "curve": [1, 2], "posterior": "map"}))
+    {'mnad.u': 0.1}
+    """
+    for key, value in scores.items():
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{under}{key}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{under}{key}", value
+
+
 def noise_floor(data: xr.Dataset, split: str, reference: Forecaster, times: int) -> dict[str, Any]:
     """The error of the clean truth itself, at the times of any forecast from ``reference``."""
     scores = analysis.evaluate(rollout(reference, data, 1, 0, splits=(split,), times=times))
-    floor = scores["noise_floor"]
+    floor = scores.get("noise_floor")
     if floor is None:
         return {"split": split, "note": "the data hold no field without noise"}
     return {
@@ -81,7 +118,7 @@ def noise_floor(data: xr.Dataset, split: str, reference: Forecaster, times: int)
 
 def affordable(part: xr.Dataset, members: int, times: int, budget: int) -> int:
     """The number of members, at least 2, whose fields fit into ``budget`` bytes."""
-    stored = dict(part["field"].sizes) | {"time": min(times, part.sizes["time"])}
+    stored = dict(part[datasets.variable(part)].sizes) | {"time": min(times, part.sizes["time"])}
     return max(2, min(members, budget // (4 * math.prod(stored.values()))))
 
 

@@ -96,6 +96,9 @@ def _over_seeds(row: Row) -> str:
 def _notes(found: list[Row], system: str, split: str) -> list[str]:
     """What must be said under a table, as a list."""
     lines = [f"- {row.name}: {note}" for row in found for note in row.notes]
+    for row in found:
+        own = [f"{key} {'/'.join(map(_number, values))}" for key, values in row.own.items()]
+        lines += [f"- {row.name}: {', '.join(own)}"] if own else []
     known = published(system)
     if split == "test" and known.errors:
         differs = f"; {known.note}" if known.note else ""

@@ -45,7 +45,7 @@ def benchmark(
         typer.Option(
             "--models",
             metavar="NAME ...",
-            help="multiscale, macro-only, baselines; all by default.",
+            help="multiscale, macro-only, led, slow-fast, baselines; by default all that suit.",
         ),
     ] = None,
     preset: Annotated[

@@ -19,6 +19,7 @@ from pyro_msm.config import Config, ModelConfig, TrainingConfig
 from pyro_msm.data.windows import Forcing, Windows, check_length
 from pyro_msm.environment import available_device, one_thread
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.bayesian import member_dynamics, random_weights, with_random_weights
 from pyro_msm.forecasting.calibration import Calibration, calibrate
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
@@ -29,9 +30,9 @@ from pyro_msm.forecasting.sizes import chosen_macro
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.validation import free_running_error, validation_split
 from pyro_msm.forecasting.warm_start import warm_start_of
-from pyro_msm.guides import AmortizedPathGuide, grow
+from pyro_msm.guides import AmortizedPathGuide, BayesianPathGuide, grow
 from pyro_msm.guides.grow import check_fields
-from pyro_msm.inference import Trainer, load_checkpoint, restore_into
+from pyro_msm.inference import Processes, Trainer, load_checkpoint, restore_into
 from pyro_msm.models import MultiscaleSDE
 from pyro_msm.models.initialise import check_frame, check_macro
 from pyro_msm.progress import progress_bar
@@ -57,11 +58,13 @@ class LatentState:
         path: the state of the integration.
         parameters: (trajectory, parameter) or None.
         forcing: as a function of time, or None.
+        dynamics: has drift and dispersion, see ``member_dynamics``.
     """
 
     path: PathState
     parameters: Tensor | None
     forcing: Forcing | None
+    dynamics: Any
 
 
 class MultiscaleForecaster(LatentForecaster):
@@ -89,6 +92,7 @@ class MultiscaleForecaster(LatentForecaster):
         self.rollout_step = rollout_step or 0.0
         self.rollout_every = 1
         self.calibration = Calibration()
+        self.from_prior = False
         self.model: MultiscaleSDE
         self.guide: AmortizedPathGuide
         self.device = torch.device("cpu")
@@ -144,7 +148,7 @@ class MultiscaleForecaster(LatentForecaster):
         if resume:
             path = run.checkpoints / "last.safetensors"
             step = load_checkpoint(path, "training")[1]["counters"]["step"]
-        with MetricsLog(run.metrics, step) as log:
+        with MetricsLog(run.metrics, step, enabled=Processes().leads) as log:
             self.train(
                 data, checkpoints=run.checkpoints, resume=resume, seed=seed, device=device,
                 log=log.write, progress=progress,
@@ -169,7 +173,13 @@ class MultiscaleForecaster(LatentForecaster):
         if self.model_settings.frame == "comoving":
             check_frame(train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro)
         if (smaller := warm_start_of(self.model_settings)) is not None:
-            check_fields(self.from_run(smaller).model, data)
+            start = self.from_run(smaller)
+            if random_weights(start.guide) is not None:
+                raise InputError(
+                    f"{smaller.path} has random weights, and only single values can grow: start "
+                    "from a run with model.bayesian = 'none'"
+                )
+            check_fields(start.model, data)
         chosen_physics(self.model_settings.physics, data)
         check_length(train, self.training.window_length, self.warmup)
 
@@ -185,6 +195,10 @@ class MultiscaleForecaster(LatentForecaster):
                 self.model, self.guide = grow(self.from_run(smaller).guide, data, s.micro)
                 quadrature = self.training.quadrature
                 self.model.quadrature = self.model.settings["quadrature"] = quadrature
+            if s.bayesian != "none":
+                self.model, self.guide = with_random_weights(
+                    self.model, self.guide, s.bayesian, s.prior_scale
+                )
         self._learn_grid(data)
 
     def _build_anew(self, data: xr.Dataset) -> None:
@@ -194,8 +208,8 @@ class MultiscaleForecaster(LatentForecaster):
             data, macro, s.micro,
             rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
             drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
-            time_input=s.time_input, frame=s.frame, snapshots=s.snapshots,
-            physics=chosen_physics(s.physics, data),
+            time_input=s.time_input, frame=s.frame, detail=s.detail, snapshots=s.snapshots,
+            physics=chosen_physics(s.physics, data), closure=s.closure,
             std_floor=s.std_floor, quadrature=self.training.quadrature,
         )  # fmt: skip
         self.guide = AmortizedPathGuide(self.model)
@@ -221,12 +235,15 @@ class MultiscaleForecaster(LatentForecaster):
         if validation is None:
             logger.warning("no validation split, or none long enough: the last weights are kept")
         with progress_bar("training", enabled=progress) as update:
+            known = self.model.network.known_drift is not None
             trainer = Trainer(
                 self.model, self.guide, windows, self.training,
                 validate=None if validation is None else free_running_error(self, validation),
                 seed=seed, folder=checkpoints, log=log, progress=update, header=self._header(),
+                untrained=known or self.model_settings.warm_start is not None,
             )  # fmt: skip
             trainer.run(resume)
+        self._settle()
         if self.training.calibrate and validation is not None:
             self._calibrate(validation)
             trainer.header = self._header()
@@ -261,8 +278,10 @@ class MultiscaleForecaster(LatentForecaster):
         with torch.inference_mode():
             mean, log_var = self.guide.encode(field)
         indices = members if isinstance(members, range) else range(members)
-        streams = Streams(root_entropy(generator), indices, range(window.sizes["trajectory"]))
+        root = root_entropy(generator)
+        streams = Streams(root, indices, range(window.sizes["trajectory"]))
         latent = self._posterior_draw(mean, log_var, streams)
+        dynamics = member_dynamics(self.guide, indices, root, self.from_prior)
         parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
         forcing = None
         if "forcing" in window:
@@ -271,7 +290,7 @@ class MultiscaleForecaster(LatentForecaster):
                 self._tensor(series[series.dims[1]].values), self._tensor(series.values)
             )
         time = float(window["time"].values[-1])
-        return LatentState(PathState.start(time, latent, streams), parameters, forcing)
+        return LatentState(PathState.start(time, latent, streams), parameters, forcing, dynamics)
 
     def advance(
         self, state: LatentState, times: np.ndarray, generator: Randomness = None
@@ -290,7 +309,7 @@ class MultiscaleForecaster(LatentForecaster):
         with torch.inference_mode(), one_thread():
             integrator = Integrator(
                 lambda time, latent: self._drift(time, latent, state),
-                self.calibration.dispersion * self.model.network.dispersion,
+                self.calibration.dispersion * state.dynamics.dispersion,
                 self.rollout_step, self.rollout_every,
             )  # fmt: skip
             path, latents = integrator.run(path, times)
@@ -323,11 +342,10 @@ class MultiscaleForecaster(LatentForecaster):
         return latents
 
     def _drift(self, time: float, latent: Tensor, state: LatentState) -> Tensor:
-        network = self.model.network
         times = torch.full((latent.shape[1], 1), time, device=self.device)
-        context = network.context(times, state.parameters, state.forcing)
+        context = self.model.network.context(times, state.parameters, state.forcing)
         context = None if context is None else context[:, 0]
-        return network.drift(times[:, 0], latent, context, state.parameters)
+        return state.dynamics.drift(times[:, 0], latent, context, state.parameters)
 
     def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
         """The state drawn afresh from the posterior of the last snapshots; streams go on."""
@@ -435,6 +453,7 @@ class MultiscaleForecaster(LatentForecaster):
         forecaster = cls._empty(settings)
         pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
         pair.load_state_dict({n: torch.tensor(a) for n, a in arrays.items()})
+        forecaster._settle()
         return forecaster
 
     @classmethod
@@ -452,6 +471,7 @@ class MultiscaleForecaster(LatentForecaster):
             raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
         pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
         restore_into(pair, tensors, path)
+        forecaster._settle()
         return forecaster.to(device)
 
     @classmethod
@@ -463,18 +483,30 @@ class MultiscaleForecaster(LatentForecaster):
                 "its name, as model.physics = 'package.module:function'"
             )
         forecaster = cls(ModelConfig(snapshots=header["model"]["snapshots"]))
+        forecaster.training = TrainingConfig(**header.get("windows", {}))
         forecaster.model = MultiscaleSDE(**header["model"])
         forecaster.guide = AmortizedPathGuide(forecaster.model)
+        if header.get("bayesian") is not None:
+            forecaster.model, forecaster.guide = with_random_weights(
+                forecaster.model, forecaster.guide, **header["bayesian"]
+            )
         forecaster.rollout_step = header["rollout_step"]
         forecaster.rollout_every = header["rollout_every"]
         forecaster.calibration = Calibration(**header["calibration"])
         forecaster.axes = {name: np.asarray(v) for name, v in header["axes"].items()}
         return forecaster
 
+    def _settle(self) -> None:
+        """Gives a network of random weights their mean, for whoever asks it for *the* drift."""
+        if isinstance(self.guide, BayesianPathGuide):
+            self.guide.settle()
+
     def _header(self) -> dict[str, Any]:
         return {
             "model": self.model.settings,
             "known_drift": self.model.known_by_hand,
+            "bayesian": random_weights(self.guide),
+            "windows": self.training.model_dump(include={"window_length", "stride"}),
             "rollout_step": self.rollout_step,
             "rollout_every": self.rollout_every,
             "calibration": vars(self.calibration),

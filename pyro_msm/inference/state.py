@@ -26,13 +26,16 @@ class TrainingState:
         self.module, self.settings = module, settings
         named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
         scales = [p for n, p in named if n.rpartition(".")[2].startswith(LOGARITHMIC)]
-        weights = [p for n, p in named if not n.rpartition(".")[2].startswith(LOGARITHMIC)]
+        others = [p for n, p in named if not n.rpartition(".")[2].startswith(LOGARITHMIC)]
+        weights = [p for p in others if p.dim() > 1]
+        offsets = [p for p in others if p.dim() < 2]
         self.names = [n for n, p in named]
         self.parameters: list[Tensor] = [p for n, p in named]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": weights, "factor": 1.0, "weight_decay": settings.weight_decay},
                 {"params": scales, "factor": settings.scale_rate, "weight_decay": 0.0},
+                {"params": offsets, "factor": 1.0, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,
             fused=True,
@@ -45,12 +48,18 @@ class TrainingState:
         self.best_error: float | None = None
         self.best_step = 0
 
-    def update(self, loss: Tensor) -> bool:
-        """One optimiser step; False, with nothing changed, where loss or gradient is not finite."""
+    def update(self, loss: Tensor, seen: Tensor | None = None) -> bool:
+        """One optimiser step; False, with nothing changed, where loss or gradient is not finite.
+
+        Args:
+            loss: whose gradient is followed.
+            seen: by which it is judged, where several processes must come to one verdict.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        if not bool(torch.isfinite(loss.detach() + norm)):
+        seen = loss.detach() if seen is None else seen
+        if not bool(torch.isfinite(seen + norm)):
             return False
         rate = self.learning_rate()
         for group in self.optimizer.param_groups:
@@ -58,15 +67,20 @@ class TrainingState:
         self.optimizer.step()
         self.step += 1
         # The average starts short, so that the first steps are soon forgotten.
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.settings.ema, (1 + self.age) / (10 + self.age))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         return True
 
+    @property
+    def age(self) -> int:
+        """Steps since the schedules began."""
+        return self.step
+
     def learning_rate(self) -> float:
         """The step size now: it depends on the step alone, not on how many are planned."""
         s = self.settings
-        return s.learning_rate * s.decay ** (self.step / s.decay_steps) * self.slowdown
+        return s.learning_rate * s.decay ** (self.age / s.decay_steps) * self.slowdown
 
     def swap(self) -> None:
         """Exchanges the weights and their average."""

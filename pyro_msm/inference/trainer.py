@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pyro_msm.data.windows import WindowBatch, Windows
 from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError, TrainingDiverged
 from pyro_msm.inference.checkpoint import load_checkpoint, save_checkpoint
+from pyro_msm.inference.distributed import Processes
 from pyro_msm.inference.elbo import PathELBO
 from pyro_msm.inference.interruption import Interruption
 from pyro_msm.inference.state import TrainingState
@@ -39,7 +41,8 @@ class Trainer:
         −[(n_obs / n_batch) Σ ln p(y|z) − w (T / T_batch) KL(path)] / (n_obs · values),
 
     with w = ``path_weight``, grown linearly over ``ramp_steps``; the KL at the first time belongs
-    to KL(path) for windows that start a trajectory. w = 1 is the bound itself.
+    to KL(path) for windows that start a trajectory. w = 1 is the bound itself. Random weights, if
+    the model has them, add their KL divergence once.
 
     Weights are averaged over steps (``ema``). ``validate`` scores the average, and the best average
     is kept. A step whose loss or gradient is not finite takes training back to the last checkpoint
@@ -47,6 +50,10 @@ class Trainer:
 
     All randomness comes from two generators that are seeded here and saved with a checkpoint:
     k steps, a checkpoint and n−k resumed steps give the weights of n steps bit for bit on a CPU.
+
+    Where ``torch.distributed`` is in use (see ``distributed.process_group``) each process takes its
+    share of the windows of every batch; loss and gradient are those of one process to rounding, and
+    so are the checkpoints, with which any number of processes can go on.
 
     Attributes:
         model: the generative program, called with a ``WindowBatch``.
@@ -59,6 +66,13 @@ class Trainer:
         log: receives records with ``step`` and ``seconds``.
         progress: called with (step, steps, note).
         header: stored in the checkpoints, for whoever rebuilds the model.
+        untrained: whether the weights to begin with are a candidate of the validation: those that
+            hold what is known may be hard to improve on.
+
+    The leading process alone writes files and calls ``validate``, ``log`` and ``progress``.
+
+    Raises:
+        InputError: the windows of a batch cannot be shared by the processes.
     """
 
     model: nn.Module
@@ -71,6 +85,7 @@ class Trainer:
     log: Callable[..., None] = lambda **_: None
     progress: Callable[[int, int, str], None] = lambda *_: None
     header: dict[str, Any] = field(default_factory=dict)
+    untrained: bool = False
 
     def __post_init__(self) -> None:
         with pyro.settings.context(module_local_params=True):
@@ -78,11 +93,17 @@ class Trainer:
         self.state = TrainingState(self.loss, self.settings)
         self.draws = torch.Generator().manual_seed(self.seed)
         self.device = next(self.loss.parameters()).device
+        self._share = self.processes.share(self.settings.windows)
         self._numbers = float(self.windows.observed_numbers)
         self.history: list[dict[str, Any]] = []
         self._best: list[Tensor] = []
         self._interval: list[Tensor] = []
         self._error = math.nan
+
+    @cached_property
+    def processes(self) -> Processes:
+        """The processes that train together."""
+        return Processes()
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -97,11 +118,11 @@ class Trainer:
             KeyboardInterrupt: passed on when the step is done and a checkpoint has been written; at
                 once, without one, at the second Ctrl-C.
         """
-        devices = [self.device] if self.device.type == "cuda" else []
         with (
-            torch.random.fork_rng(devices),
+            torch.random.fork_rng(self._devices),
             pyro.settings.context(module_local_params=True),
             pyro.validation_enabled(False),
+            self.processes.noise(),
             warnings.catch_warnings(),
             one_thread() if self._small() else nullcontext(),
         ):
@@ -110,6 +131,9 @@ class Trainer:
             torch.manual_seed(self.seed)
             if resume:
                 self._resume()
+            self._replica = self.processes.replica(self.loss)
+            if self.untrained and self.state.step == 0:
+                self._validate()
             self._keep()
             with Interruption() as interruption:
                 try:
@@ -120,6 +144,11 @@ class Trainer:
                     raise
             self._finish()
 
+    @property
+    def _devices(self) -> list[torch.device]:
+        """Those beside the CPU that have a generator of their own."""
+        return [self.device] if self.device.type == "cuda" else []
+
     def _small(self) -> bool:
         """Whether a batch is too small for several threads to pay."""
         return self.windows.values * self.settings.windows * self.settings.window_length < 1_000_000
@@ -128,13 +157,15 @@ class Trainer:
         state, settings = self.state, self.settings
         began, before = time.perf_counter(), state.seconds
         while state.step < settings.steps:
-            interruption.check()
-            loss = self.loss(self.batch())
-            if not state.update(loss):
+            if self.processes.any(interruption.pending):
+                raise KeyboardInterrupt
+            loss = self._replica(self.batch())
+            seen, seconds = self._agreed(loss, before + time.perf_counter() - began)
+            if not state.update(loss, seen):
                 self._recover()
                 continue
-            self._interval.append(loss.detach())
-            state.seconds = before + time.perf_counter() - began
+            self._interval.append(seen)
+            state.seconds = seconds
             if state.step % settings.log_every == 0:
                 self._log_interval()
             if state.step % settings.validate_every == 0 and self.validate:
@@ -150,6 +181,13 @@ class Trainer:
                 logger.info("training stops at step %d: budget of %gs is spent", state.step, budget)
                 break
 
+    def _agreed(self, loss: Tensor, seconds: float) -> tuple[Tensor, float]:
+        """The loss of the whole batch and the time, the same numbers in all processes."""
+        if not self.processes.together:
+            return loss.detach(), seconds
+        mean, seconds = self.processes.mean(loss.detach(), seconds)
+        return loss.new_tensor(mean), seconds
+
     def _fruitless(self) -> bool:
         """Whether ``patience`` validations in a row have brought nothing better."""
         patience, state = self.settings.patience, self.state
@@ -158,14 +196,15 @@ class Trainer:
         return state.step >= state.best_step + patience * self.settings.validate_every
 
     def batch(self) -> WindowBatch:
-        """The next minibatch, with the weights of the terms of the loss."""
+        """This process's share of the next minibatch, with the weights of the terms of the loss."""
         settings = self.settings
-        batch = self.windows.draw(settings.windows, self.draws, settings.points)
+        batch = self.windows.draw(settings.windows, self.draws, settings.points, self._share)
         grown = min(1.0, (self.state.step + 1) / max(1, settings.ramp_steps))
         return replace(
             batch,
             likelihood_scale=batch.likelihood_scale / self._numbers,
             path_scale=batch.path_scale * settings.path_weight * grown / self._numbers,
+            weights_scale=1 / self._numbers,
         )
 
     def _log_interval(self) -> None:
@@ -180,19 +219,22 @@ class Trainer:
         note = f"loss {loss:.3f}"
         if math.isfinite(self._error):
             note += f", validation error {self._error:.4f}"
-        self.progress(self.state.step, self.settings.steps, note)
+        if self.processes.leads:
+            self.progress(self.state.step, self.settings.steps, note)
 
     def _record(self, **record: Any) -> None:
         self.history.append(record)
-        self.log(**record)
+        if self.processes.leads:
+            self.log(**record)
 
     def _validate(self) -> None:
         if self.validate is None:
             return
-        state = self.state
+        state, validate = self.state, self.validate
         state.swap()
         try:
-            error = float(self.validate())
+            with torch.random.fork_rng(self._devices):
+                error = self.processes.by_leader(lambda: float(validate()))
         finally:
             state.swap()
         self._error = error
@@ -227,7 +269,7 @@ class Trainer:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def _save(self) -> None:
-        if self.folder is None:
+        if self.folder is None or not self.processes.leads:
             return
         tensors = self.state.tensors()
         tensors |= {f"generator/{name}": t for name, t in self._generators().items()}
@@ -237,7 +279,7 @@ class Trainer:
 
     def save_best(self) -> None:
         """Writes the chosen average as the weights of a model that can forecast."""
-        if self.folder is None:
+        if self.folder is None or not self.processes.leads:
             return
         named = dict(zip(self.state.names, self._best, strict=True))
         weights = {n: named.get(n, t) for n, t in self.loss.state_dict().items()}

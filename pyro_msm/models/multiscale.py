@@ -72,6 +72,10 @@ class MultiscaleSDE(PyroModule):
         frame: "fixed", or "comoving" on one periodic axis: the parts that are tied to places see
             the field in a frame that moves with it (see ``nn.comoving``), which makes the whole
             model translation equivariant; two components of η are the frame's angle.
+        detail: width of the perceptron by which D_ζ is more than a linear prolongation, see
+            ``nn.detail.LocalDetail``; 0: it is linear.
+        closure: share of the waves of ζ on an axis, the longest, that the learned drift sees and
+            changes where physics is known.
         snapshots: consecutive snapshots that the encoder sees at once.
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
@@ -110,6 +114,8 @@ class MultiscaleSDE(PyroModule):
         forcing: int = 0,
         time_input: bool = False,
         frame: str = "fixed",
+        detail: int = 0,
+        closure: float = 0.5,
         snapshots: int = 1,
         std_floor: float = 0.01,
         quadrature: int = 4,
@@ -126,7 +132,8 @@ class MultiscaleSDE(PyroModule):
             "channels": channels, "micro": micro, "rank": rank, "hidden": hidden,
             "drift_hidden": drift_hidden, "drift_layers": drift_layers,
             "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
-            "forcing": forcing, "time_input": time_input, "frame": frame,
+            "forcing": forcing, "time_input": time_input, "frame": frame, "detail": detail,
+            "closure": closure,
             "physics": dict(physics) if isinstance(physics, Mapping) else physics,
             "spacing": None if spacing is None else list(spacing),
         }  # fmt: skip
@@ -199,6 +206,10 @@ class MultiscaleSDE(PyroModule):
             validate_args=False,
         )  # fmt: skip
 
+    def dynamics(self, network: MultiscaleNetwork, batch: WindowBatch) -> Any:
+        """What has drift and dispersion: the network itself, unless weights are random."""
+        return network
+
     def forward(self, batch: WindowBatch, observed: bool = True) -> Tensor:
         """The generative program of a batch of windows.
 
@@ -210,9 +221,10 @@ class MultiscaleSDE(PyroModule):
             The field (batch, N, channel, *grid), or at the batch's points only.
         """
         network = announced(self, "network")
+        dynamics = self.dynamics(network, batch)
         with pyro.plate("windows", len(batch)):
             with poutine.scale(scale=batch.path_scale):
-                state = pyro.sample("state", self.path(batch, network))
+                state = pyro.sample("state", self.path(batch, dynamics))
             law: TorchDistribution = network.experts(state, batch.points)
             if batch.mask is not None:
                 law = law.mask(batch.at_points(batch.mask))

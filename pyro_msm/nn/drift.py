@@ -40,7 +40,7 @@ class MacroDrift(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer(
-            "neighbours", _neighbours(macro, boundary, neighbourhood), persistent=False
+            "neighbours", neighbours(macro, boundary, neighbourhood), persistent=False
         )
         local = channels * self.neighbours.shape[1]
         self.first = nn.Linear(local, hidden)
@@ -69,7 +69,7 @@ class MacroDrift(nn.Module):
         return result
 
 
-def _neighbours(macro: Sequence[int], boundary: Sequence[str], width: int) -> Tensor:
+def neighbours(macro: Sequence[int], boundary: Sequence[str], width: int) -> Tensor:
     """(points, width**axes) flat indices of every coarse point's neighbours."""
     reach = width // 2
     flat = torch.zeros(1, 1, dtype=torch.long)

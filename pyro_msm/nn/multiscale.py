@@ -18,6 +18,7 @@ from pyro_msm.nn.comoving import (
     ComovingMicroDrift,
     wave_numbers,
 )
+from pyro_msm.nn.detail import LocalDetail
 from pyro_msm.nn.drift import MacroDrift, MicroDrift
 from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
@@ -69,6 +70,8 @@ class MultiscaleNetwork(nn.Module):
         forcing: int,
         time_input: bool,
         frame: str = "fixed",
+        detail: int = 0,
+        closure: float = 0.5,
         physics: Physics | None = None,
         spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
@@ -86,11 +89,12 @@ class MultiscaleNetwork(nn.Module):
         self.known_drift = known_drift or known_physics(
             physics, self.scales, spacing, channels, parameters
         )
-        self.closure = WellResolved(self.scales) if known else None
+        self.closure = WellResolved(self.scales, closure) if known else None
         self.macro_drift = MacroDrift(
             macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers,
             self.closure_scale,
         )  # fmt: skip
+        self.detail = LocalDetail(grid, macro, boundary, channels, detail) if detail else None
         if micro:
             self.decoder = MicroDecoder(torch.zeros(rank, self.values), micro, hidden, channels)
             self.micro_drift = MicroDrift(
@@ -209,7 +213,15 @@ class MultiscaleNetwork(nn.Module):
     def macro_part(self, state: Tensor) -> Tensor:
         """D_ζ(ζ): states (…, state) → (…, channel, *grid)."""
         macro, _ = self.split(state)
-        return apply_along_axes(self.scales.prolongation(), macro.unflatten(-1, self.macro))
+        field = apply_along_axes(self.scales.prolongation(), macro.unflatten(-1, self.macro))
+        return field if self.detail is None else field + self._detail(state)
+
+    def _detail(self, state: Tensor) -> Tensor:
+        """What D_ζ adds to the linear prolongation, (…, state) → (…, channel, *grid)."""
+        macro, _ = self.split((state - self.state_mean) / self.state_scale)
+        scale, _ = self.split(self.state_scale)
+        added: Tensor = self.detail(macro) if self.detail is not None else macro.new_zeros(())
+        return added * scale[:, :1].unflatten(-1, (1,) * len(self.grid))
 
     def experts(self, state: Tensor, points: Tensor | None = None) -> ProductOfExperts:
         """The observation's law given states (…, state).
@@ -228,6 +240,8 @@ class MultiscaleNetwork(nn.Module):
         else:
             shape = (self.channels, 1)
             macro_mean = macro @ self._prolongation_at(points).T
+            if self.detail is not None:
+                macro_mean = macro_mean + self._detail(state).flatten(-len(self.grid))[..., points]
         if self.micro:
             micro_mean = self.decoder(micro, points).reshape(macro_mean.shape)
             micro_var = self.log_micro_var.exp().reshape(shape)
@@ -249,8 +263,8 @@ class MultiscaleNetwork(nn.Module):
     def mean_field(self, state: Tensor) -> Tensor:
         """The mean of ``experts``, (…, state) → (…, channel, *grid), in one matrix product.
 
-        All that follows the microscale decoder's coefficients is linear; where its matrix is small
-        enough to be written down, no intermediate field is.
+        But for the detail, all that follows the microscale decoder's coefficients is linear; where
+        its matrix is small enough to be written down, no intermediate field is.
         """
         inputs = self.macro_values + (len(self.decoder.basis) if self.micro else 0)
         moving = self.micro and isinstance(self.decoder, ComovingDecoder)
@@ -269,7 +283,8 @@ class MultiscaleNetwork(nn.Module):
             offset = weight * self.decoder.offset
             macro = torch.cat([macro, self.decoder.coefficients(micro)], -1)
         field = torch.addmm(offset, macro.reshape(-1, len(rows)), rows)
-        return field.reshape(*state.shape[:-1], self.channels, *self.grid)
+        field = field.reshape(*state.shape[:-1], self.channels, *self.grid)
+        return field if self.detail is None else field + self._detail(state)
 
 
 class PathEncoder(nn.Module):
@@ -349,6 +364,7 @@ class PathEncoder(nn.Module):
             seen = (seen - self.offset).flatten(-2)
             mean = torch.cat([mean, self.code(seen)], -1)
             log_std = log_std + self.spread(seen)
-        std = self.floor + log_std.exp()
+        # Far from the training data the perceptron may say anything: at most the state's own scale.
+        std = self.floor + log_std.sigmoid()
         log_var = 2 * (std.log() + network.state_scale.log())
         return mean, log_var.expand(mean.shape)

@@ -43,9 +43,6 @@ TERMS: dict[str, tuple[str, ...]] = {
 #: A wave of which the kernel leaves less than this share cannot be restored.
 LOST = 1e-3
 
-#: Share of the waves of a grid, the longest ones, that count as well resolved.
-RESOLVED = 0.8
-
 
 class FilteredEquation(nn.Module):
     r"""dζ/dt on the coarse grid of a field's average ζ = S u, S by the kernels of ``scales``.
@@ -170,21 +167,25 @@ class AxisOperators(nn.Module):
 
 
 class WellResolved(nn.Module):
-    """The part of a coarse field in the longer half of its waves: where closures see and act.
+    """The part of a coarse field in its longest waves: where closures see and act.
 
     The encoded macroscale state carries noise of the observations in all its waves alike, and an
     equation answers to it the more strongly the shorter they are. A drift that is learned beside
     the equation on such states learns to undo that answer, and with it the equation, unless those
     waves are out of its reach.
+
+    Args:
+        scales: the scale separation.
+        share: of the waves that the coarse grid holds on an axis.
     """
 
-    def __init__(self, scales: ScaleSeparation) -> None:
+    def __init__(self, scales: ScaleSeparation, share: float) -> None:
         super().__init__()
         self.macro = scales.macro
         for position, axis in enumerate(scales.axes):
             points = axis.coarse_index.cpu().numpy() + 0.5
             boundary = "periodic" if axis.boundary == "periodic" else "wall"
-            longest = RESOLVED * np.pi / axis.stride * (1 + 1e-9)
+            longest = share * np.pi / axis.stride * (1 + 1e-9)
             matrix = _multiplier(
                 lambda k, most=longest: (np.abs(k) <= most).astype(float),  # type: ignore[misc]
                 points, points, len(points), axis.points, boundary,
