@@ -1,4 +1,4 @@
-"""What D_ζ adds to the linear prolongation: where it writes, what it is equivariant to, refusals."""
+"""What D_ζ adds to the linear prolongation: where it writes, its equivariance, refusals."""
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ from torch.distributions.kl import register_kl
 
 from pyro_msm.distributions.gaussian_path import GaussianPath
 from pyro_msm.distributions.sde_path import SDEPath
+from pyro_msm.distributions.windows_noise import windows_noise
 
 
 def stratified_times(first: Tensor, last: Tensor, strata: int) -> Tensor:
@@ -36,12 +37,13 @@ def drift_residual(posterior: GaussianPath, prior: SDEPath, times: Tensor) -> Te
         (batch…, Q).
     """
     mean, var, mean_rate, log_var_rate = posterior.marginals(times)
-    noise = torch.randn_like(mean)
+    noise = windows_noise(mean.shape, mean)
     absolute = prior.absolute(times)
-    dispersion = prior.dispersion(absolute)
     std = var.sqrt()
+    state = mean + std * noise
+    dispersion = prior.dispersion_at(absolute, state)
     pull = 0.5 * (dispersion.square() / var - log_var_rate)
-    residual = mean_rate - pull * std * noise - prior.drift(absolute, mean + std * noise)
+    residual = mean_rate - pull * std * noise - prior.drift(absolute, state)
     return 0.5 * (residual / dispersion).square().sum(-1)
 
 
@@ -51,8 +53,8 @@ def kl_gaussian_path_sde_path(posterior: GaussianPath, prior: SDEPath) -> Tensor
 
     The integral of ``drift_residual`` over the window, by stratified random quadrature with one
     Monte-Carlo sample of the state a stratum, plus ``initial_weight`` · KL(q(z(t₀)) ‖ p(z₀)). For
-    diagonal marginals and a dispersion that does not depend on the state this equals the loss of
-    SDE Matching (Bartosh et al., 2025).
+    diagonal marginals this equals the loss of SDE Matching (Bartosh et al., 2025), also for a
+    dispersion that depends on the state as ``SDEPath`` allows.
     """
     first, last = posterior.times[0], posterior.times[-1]
     times = stratified_times(first, last, prior.quadrature)

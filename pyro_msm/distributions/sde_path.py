@@ -17,13 +17,16 @@ Dispersion = Callable[[Tensor], Tensor]
 
 
 class SDEPath(TorchDistribution):
-    r"""Paths of dz = f(t, z) dt + L(t) dβ at given times, from a random initial state.
+    r"""Paths of dz = f(t, z) dt + L(t, z) dβ at given times, from a random initial state.
 
     Args:
         drift: f(t, z) with t (batch…, n) and z (sample…, batch…, n, state), n any number of times;
             returns the shape of z.
         dispersion: the diagonal of L: a tensor (state,), or a function of t (batch…, n) that
             returns (batch…, n, state). In units of the state over the square root of time.
+        gain: where L depends on the state, the function of t and z, like ``drift``, that multiplies
+            ``dispersion``. The gain of a component must not depend on this component: neither the
+            KL divergence nor the scheme have the terms that its derivative would bring.
         initial: law of the state at the first time, batch shape (batch…) and event shape (state,).
         times: (N,) times from the start of the window, increasing.
         start: (batch…) absolute time of the window's start; drift and dispersion see absolute time.
@@ -59,10 +62,11 @@ class SDEPath(TorchDistribution):
         start: Tensor | None = None,
         initial_weight: Tensor | None = None,
         quadrature: int = 8,
+        gain: Drift | None = None,
         validate_args: bool | None = None,
     ) -> None:
         self.drift, self.initial, self.times = drift, initial, times
-        self._dispersion = dispersion
+        self._dispersion, self.gain = dispersion, gain
         self.start = times.new_zeros(()) if start is None else start
         if initial_weight is None:
             initial_weight = torch.ones_like(self.start)
@@ -79,6 +83,11 @@ class SDEPath(TorchDistribution):
         if isinstance(self._dispersion, Tensor):
             return self._dispersion
         return self._dispersion(times)
+
+    def dispersion_at(self, times: Tensor, state: Tensor) -> Tensor:
+        """The diagonal of L at absolute ``times`` (batch…, n) and states (…, batch…, n, state)."""
+        dispersion = self.dispersion(times)
+        return dispersion if self.gain is None else dispersion * self.gain(times, state)
 
     def absolute(self, times: Tensor) -> Tensor:
         """(batch…, n) absolute times of ``times`` (n,) within each window."""
@@ -117,7 +126,7 @@ class SDEPath(TorchDistribution):
         step = self.times.diff()[:, None]
         now = self.absolute(self.times[:-1])
         mean = value[..., :-1, :] + step * self.drift(now, value[..., :-1, :])
-        std = self.dispersion(now) * step.sqrt()
+        std = self.dispersion_at(now, value[..., :-1, :]) * step.sqrt()
         score = (value[..., 1:, :] - mean) / std
         transitions = -0.5 * score.square() - std.log() - 0.5 * math.log(2 * math.pi)
         first = self.initial_weight * self.initial.log_prob(value[..., 0, :])
@@ -127,7 +136,7 @@ class SDEPath(TorchDistribution):
         """The same law for every window of a larger batch."""
         new = self._get_checked_instance(SDEPath, _instance)
         batch_shape = torch.Size(batch_shape)
-        for name in ("drift", "_dispersion", "times", "quadrature"):
+        for name in ("drift", "_dispersion", "gain", "times", "quadrature"):
             setattr(new, name, getattr(self, name))
         new.initial = self.initial.expand(batch_shape)
         new.start = self.start.expand(batch_shape)
@@ -156,7 +165,8 @@ class _Integrand(nn.Module):
 
     def g(self, t: Tensor, y: Tensor) -> Tensor:
         step = round(float(t))
-        dispersion = self.path.dispersion(self.now[..., step : step + 1])
+        state = y.reshape(self.shape)[..., None, :]
+        dispersion = self.path.dispersion_at(self.now[..., step : step + 1], state)
         if dispersion.dim() > 1:
             dispersion = dispersion[..., 0, :]
         return (self.spacing[step].sqrt() * dispersion).expand(self.shape).reshape(y.shape)

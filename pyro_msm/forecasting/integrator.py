@@ -1,4 +1,4 @@
-"""Integration of an SDE with additive noise, restartable, with output at any time."""
+"""Integration of an SDE, restartable, with output at any time."""
 
 from __future__ import annotations
 
@@ -69,12 +69,14 @@ class Integrator:
         dispersion: (state,) diagonal of L.
         step: length of a step.
         every: steps from node to node.
+        gain: factors (member, trajectory, state) on the dispersion at a node's state; None: one.
     """
 
     drift: Callable[[float, Tensor], Tensor]
     dispersion: Tensor
     step: float
     every: int = 1
+    gain: Callable[[Tensor], Tensor] | None = None
 
     def run(self, state: PathState, times: np.ndarray) -> tuple[PathState, np.ndarray]:
         """Integrates along absolute ``times``, increasing, none before the state's last step.
@@ -138,7 +140,7 @@ class Integrator:
         ahead = self.drift(now + self.step, latent + self.step * rate)
         moved = latent + (0.5 * self.step) * (rate + ahead)
         if noise is not None:
-            moved = moved + noise
+            moved = moved + (noise if self.gain is None else noise * self.gain(latent))
         rates = state.rates
         if state.index % self.every == 0:
             rates = (rate, *rates)[:2]
@@ -163,7 +165,8 @@ class Integrator:
         out.copy_(state.node + torch.tensordot(weights, torch.stack(rates), 1))
         wandered = state.wandered
         if noise is not None:
-            walk = noise.cumsum(0) + wandered
+            driven = noise if self.gain is None else noise * self.gain(state.node)
+            walk = driven.cumsum(0) + wandered
             out += walk
             wandered = walk[-1]
         if offset + count == self.every:

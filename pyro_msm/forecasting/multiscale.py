@@ -210,6 +210,7 @@ class MultiscaleForecaster(LatentForecaster):
             drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
             time_input=s.time_input, frame=s.frame, detail=s.detail, snapshots=s.snapshots,
             physics=chosen_physics(s.physics, data), closure=s.closure,
+            dispersion=s.dispersion,
             std_floor=s.std_floor, quadrature=self.training.quadrature,
         )  # fmt: skip
         self.guide = AmortizedPathGuide(self.model)
@@ -311,6 +312,7 @@ class MultiscaleForecaster(LatentForecaster):
                 lambda time, latent: self._drift(time, latent, state),
                 self.calibration.dispersion * state.dynamics.dispersion,
                 self.rollout_step, self.rollout_every,
+                None if self.model.network.state_gain is None else self.model.network.gain,
             )  # fmt: skip
             path, latents = integrator.run(path, times)
             latents = self._within_reach(latents)

@@ -171,7 +171,7 @@ class _Inputs:
             return np.delete(np.arange(new), old - self.shared)
         if name.startswith("micro_drift"):  # [η, ψ(ζ), shared]
             return np.delete(np.arange(new), self.inner)
-        if name.startswith("decoder"):
+        if name.startswith(("decoder", "state_gain")):
             return np.arange(old)
         return np.arange(new).reshape(self.snapshots, -1)[:, : old // self.snapshots].ravel()
 

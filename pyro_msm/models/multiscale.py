@@ -76,6 +76,8 @@ class MultiscaleSDE(PyroModule):
             ``nn.detail.LocalDetail``; 0: it is linear.
         closure: share of the waves of ζ on an axis, the longest, that the learned drift sees and
             changes where physics is known.
+        dispersion: "constant", or "state": the dispersion of each scale depends on the other scale,
+            see ``nn.dispersion.StateGain``; constant with ``micro=0``.
         snapshots: consecutive snapshots that the encoder sees at once.
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
@@ -116,6 +118,7 @@ class MultiscaleSDE(PyroModule):
         frame: str = "fixed",
         detail: int = 0,
         closure: float = 0.5,
+        dispersion: str = "constant",
         snapshots: int = 1,
         std_floor: float = 0.01,
         quadrature: int = 4,
@@ -133,7 +136,7 @@ class MultiscaleSDE(PyroModule):
             "drift_hidden": drift_hidden, "drift_layers": drift_layers,
             "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
             "forcing": forcing, "time_input": time_input, "frame": frame, "detail": detail,
-            "closure": closure,
+            "closure": closure, "dispersion": dispersion,
             "physics": dict(physics) if isinstance(physics, Mapping) else physics,
             "spacing": None if spacing is None else list(spacing),
         }  # fmt: skip
@@ -203,6 +206,7 @@ class MultiscaleSDE(PyroModule):
         return SDEPath(
             drift, network.dispersion, initial.to_event(1).expand(batch.start.shape), batch.times,
             start=batch.start, initial_weight=batch.initial_weight, quadrature=self.quadrature,
+            gain=None if self.network.state_gain is None else lambda _, state: network.gain(state),
             validate_args=False,
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from pyro_msm.nn.comoving import (
     wave_numbers,
 )
 from pyro_msm.nn.detail import LocalDetail
+from pyro_msm.nn.dispersion import StateGain
 from pyro_msm.nn.drift import MacroDrift, MicroDrift
 from pyro_msm.nn.micro import MicroDecoder, ResidualMap
 from pyro_msm.nn.mlp import mlp
@@ -72,6 +73,7 @@ class MultiscaleNetwork(nn.Module):
         frame: str = "fixed",
         detail: int = 0,
         closure: float = 0.5,
+        dispersion: str = "constant",
         physics: Physics | None = None,
         spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
@@ -102,6 +104,9 @@ class MultiscaleNetwork(nn.Module):
             )
         if frame == "comoving":
             self._move_frame(rank, hidden, shared, neighbourhood, drift_hidden, drift_layers)
+        self.state_gain = None
+        if micro and dispersion == "state":
+            self.state_gain = StateGain(micro, channels, ANGLE if frame == "comoving" else 0)
         if micro:
             self.log_micro_var = nn.Parameter(torch.zeros(channels))
         self.log_dispersion = nn.Parameter(torch.full((self.state_size,), -2.0))
@@ -207,8 +212,18 @@ class MultiscaleNetwork(nn.Module):
 
     @property
     def dispersion(self) -> Tensor:
-        """The diagonal of L, (state,), in units of the state per square root of time."""
+        """The diagonal of L, (state,), in units of the state per square root of time.
+
+        Where it depends on the state this is what ``gain`` multiplies.
+        """
         return self.log_dispersion.exp() * (self.state_scale * self.state_rate).sqrt()
+
+    def gain(self, state: Tensor) -> Tensor:
+        """Factors (…, state) on the dispersion at states (…, state); ones where it is constant."""
+        if self.state_gain is None:
+            return torch.ones_like(state)
+        factors: Tensor = self.state_gain(*self.split((state - self.state_mean) / self.state_scale))
+        return factors
 
     def macro_part(self, state: Tensor) -> Tensor:
         """D_ζ(ζ): states (…, state) → (…, channel, *grid)."""

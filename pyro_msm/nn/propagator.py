@@ -1,0 +1,166 @@
+"""Recurrent propagators of latent states."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msm.nn.residual import ResidualMLP
+
+#: Gated cells, and how many vectors of ``memory`` numbers each carries along.
+CELLS: dict[str, tuple[type[nn.RNNBase], int]] = {"gru": (nn.GRU, 1), "lstm": (nn.LSTM, 2)}
+
+
+class Step(NamedTuple):
+    """A propagator's law of the next latents: a mixture of diagonal normals.
+
+    With one component it is a normal law around a prediction.
+
+    Attributes:
+        logits: (…, K) unnormalised log weights.
+        mean: (…, K, latent).
+        log_std: broadcasts to (…, K, latent).
+    """
+
+    logits: Tensor
+    mean: Tensor
+    log_std: Tensor
+
+    def expected(self) -> Tensor:
+        """(…, latent) mean of the law."""
+        return (self.logits.softmax(-1).unsqueeze(-1) * self.mean).sum(-2)
+
+    def draw(self, normal: Tensor, factor: float = 1.0) -> Tensor:
+        """A draw (…, latent) made of standard normal numbers (…, 1 + latent).
+
+        The first of them chooses the component. ``factor`` widens the law about its mean.
+        """
+        uniform = torch.special.ndtr(normal[..., :1])
+        levels = self.logits.softmax(-1).cumsum(-1)[..., :-1]
+        place = (uniform >= levels).sum(-1)[..., None, None]
+        place = place.expand(*place.shape[:-1], self.mean.shape[-1])
+        mean = self.mean.gather(-2, place).squeeze(-2)
+        std = self.log_std.exp().expand(self.mean.shape).gather(-2, place).squeeze(-2)
+        drawn = mean + std * normal[..., 1:]
+        if factor == 1.0:
+            return drawn
+        centre = self.expected()
+        return centre + factor * (drawn - centre)
+
+
+class Propagator(nn.Module):
+    """One step in time of a latent state, with or without a memory.
+
+    A gated cell reads the latents z and the known inputs f and remembers; a residual perceptron
+    reads z, the memory h and f and gives the increment of z. Without a cell ("none") it is a map
+    of z alone.
+
+    Args:
+        latent: size of the latents.
+        inputs: numbers of known inputs a step.
+        cell: "gru", "lstm" or "none".
+        memory: size of the cell's hidden state.
+        hidden: width of the perceptron.
+        layers: its hidden layers.
+        components: of the law of a step; 1 is a normal law whose spread does not vary.
+
+    The buffers ``centre``, ``spread`` and ``rate`` hold mean and standard deviation of the latents
+    and the standard deviation of their increments; ``inputs_centre`` and ``inputs_spread`` are
+    those of the known inputs.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    rate: Tensor
+    inputs_centre: Tensor
+    inputs_spread: Tensor
+
+    def __init__(
+        self,
+        latent: int,
+        inputs: int = 0,
+        *,
+        cell: str = "gru",
+        memory: int = 50,
+        hidden: int = 64,
+        layers: int = 2,
+        components: int = 1,
+    ) -> None:
+        super().__init__()
+        self.latent, self.components = latent, components
+        self.memory = 0 if cell == "none" else memory
+        self.cell: nn.RNNBase | None = None
+        self.state_size = 0
+        if self.memory:
+            kind, vectors = CELLS[cell]
+            self.cell = kind(latent + inputs, memory, batch_first=True)
+            self.state_size = vectors * memory
+        outputs = latent if components == 1 else components * (1 + 2 * latent)
+        self.network = ResidualMLP(
+            latent + inputs + self.memory, outputs, hidden, layers, scale=0.1
+        )
+        self.log_std = nn.Parameter(torch.full((latent,), -2.0))
+        self.register_buffer("centre", torch.zeros(latent))
+        self.register_buffer("spread", torch.ones(latent))
+        self.register_buffer("rate", torch.ones(latent))
+        self.register_buffer("inputs_centre", torch.zeros(inputs))
+        self.register_buffer("inputs_spread", torch.ones(inputs))
+
+    def start(self, batch: int) -> Tensor:
+        """The hidden state before anything has been seen, (batch, state_size)."""
+        return self.centre.new_zeros(batch, self.state_size)
+
+    def forward(self, latents: Tensor, inputs: Tensor, state: Tensor) -> tuple[Step, Tensor]:
+        """Laws of the latents one step after each of those given.
+
+        Args:
+            latents: (batch, N, latent), one after the other in time.
+            inputs: (batch, N, inputs) known inputs of each step.
+            state: (batch, state_size) hidden state before the first of them.
+
+        Returns:
+            Laws (batch, N, …), and the hidden state after the last step.
+        """
+        inputs = (inputs - self.inputs_centre) / self.inputs_spread
+        seen = torch.cat([(latents - self.centre) / self.spread, inputs], -1)
+        if self.cell is not None:
+            memory, state = self._remember(seen, state)
+            seen = torch.cat([seen, memory], -1)
+        found = self.network(seen)
+        if self.components == 1:
+            mean = (latents + self.rate * found).unsqueeze(-2)
+            log_std = self.log_std + self.rate.log()
+            return Step(found.new_zeros(*found.shape[:-1], 1), mean, log_std), state
+        found = found.unflatten(-1, (self.components, -1))
+        logits, increment, log_std = found.split([1, self.latent, self.latent], -1)
+        mean = latents.unsqueeze(-2) + self.rate * increment
+        log_std = (log_std + self.log_std).clamp(-12, 4) + self.rate.log()
+        return Step(logits.squeeze(-1), mean, log_std), state
+
+    def _remember(self, seen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        parts = tuple(part.contiguous() for part in state.unsqueeze(0).split(self.memory, -1))
+        if len(parts) == 1:
+            memory, hidden = self.cell(seen, parts[0])
+            return memory, hidden.squeeze(0)
+        memory, hidden = self.cell(seen, parts)
+        return memory, torch.cat(hidden, -1).squeeze(0)
+
+    def free(self, latent: Tensor, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected latents of steps that each start from the one before.
+
+        Args:
+            latent: (batch, latent) at the start.
+            inputs: (batch, N, inputs).
+            state: (batch, state_size).
+
+        Returns:
+            (batch, N, latent), and the hidden state after the last step.
+        """
+        path = []
+        for number in range(inputs.shape[1]):
+            law, state = self(latent.unsqueeze(1), inputs[:, number : number + 1], state)
+            latent = law.expected().squeeze(1)
+            path.append(latent)
+        return torch.stack(path, 1), state
