@@ -14,6 +14,7 @@ import pytest
 
 from pyro_msm import benchmark, presets
 from pyro_msm.benchmark import KEYS, Job, Results, figure, jobs, load_plan, published, runner, table
+from pyro_msm.benchmark.plan import OURS
 from pyro_msm.benchmark.records import OPTIONAL
 from pyro_msm.benchmark.scoring import affordable, drift_evaluations, scored
 from pyro_msm.errors import InputError
@@ -379,6 +380,29 @@ def test_every_system_has_a_split_outside_the_training_range(preset: str) -> Non
         assert (config.model.micro, config.seed, config.data.seed) == (3, 7, 0)
     file = ["data.options.file='cylinder2d.nc'"]
     assert plan.configuration(Job("cylinder-2d", "dmd"), file).data.extrapolation == 0
+
+
+def test_systems_have_the_models_that_their_data_suit() -> None:
+    """Paths and particles have no macroscale; LED has no microscale of a size to vary."""
+    asked = {
+        system: {(job.model, job.micro) for job in jobs(load_plan("demo"), [system])}
+        for system in ("kdv-1d", "fitzhugh-nagumo", "advection-diffusion-1d", "slow-fast-b")
+    }
+    ours = {("macro-only", 0), ("multiscale", 5)}
+    for system, more in {"kdv-1d": set(), "fitzhugh-nagumo": {("led", None)}}.items():
+        assert {each for each in asked[system] if each[0] in OURS} == ours | more
+        assert ("dmd", None) in asked[system]
+    for system, family in {"advection-diffusion-1d": "led", "slow-fast-b": "slow-fast"}.items():
+        assert {each for each in asked[system] if each[0] in OURS} <= {(family, None)}
+        assert ("dmd", None) not in asked[system]
+    config = load_plan("demo").configuration(Job("fitzhugh-nagumo", "led", None, 4))
+    assert (config.model.family, config.seed) == ("led", 4)
+
+
+def test_scores_of_a_family_stand_under_the_table() -> None:
+    own = {"drift_error": 0.0312, "comparators.sindy.drift_error": 0.25}
+    lines = table.markdown([record(system="slow-fast-b", model="slow-fast", own=own)]).splitlines()
+    assert "- slow-fast: drift_error 0.0312, comparators.sindy.drift_error 0.25" in lines
 
 
 def test_small_models_do_without_a_moving_frame() -> None:

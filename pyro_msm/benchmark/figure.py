@@ -35,12 +35,12 @@ def error_against_micro(records: list[Record]) -> Figure | None:
     """A panel a system: seeds as points, their mean as a line, and what there is beside them.
 
     Returns:
-        None where no model of ours has an error.
+        None where no model of ours with a microscale state of some size has an error.
     """
     panels = {}
     for system in dict.fromkeys(str(record["system"]) for record in records):
         found = rows(records, system, "test")
-        if any(row.kind == "ours" and row.values("relative_error") for row in found):
+        if _sized(found):
             panels[system] = found
     if not panels:
         return None
@@ -69,8 +69,13 @@ def error_against_micro(records: list[Record]) -> Figure | None:
     )
 
 
+def _sized(found: list[Row]) -> list[Row]:
+    """Our models whose error depends on n_η, as far as it is known."""
+    return [row for row in found if row.micro is not None and row.values("relative_error")]
+
+
 def _panel(axes: Axes, system: str, found: list[Row]) -> None:
-    ours = [row for row in found if row.kind == "ours" and row.values("relative_error")]
+    ours = _sized(found)
     places = [(row.micro, error) for row in ours for error in row.values("relative_error")]
     axes.plot(*zip(*places, strict=True), "o", color=style.MEAN["color"], ms=4, label="seeds")
     means = [(row.micro, mean) for row in ours if (mean := row.mean("relative_error")) is not None]

@@ -198,11 +198,9 @@ def suited_models(system: str, preset: str) -> set[str]:
     ['analog', 'mean-trajectory', 'persistence', 'regression', 'slow-fast']
     """
     observed = simulated.get(system).variable
-    if observed == "path":
-        return {SLOW_FAST, *BASELINES, "analog"}
+    if observed != "field":
+        return {SLOW_FAST if observed == "path" else LED, *BASELINES, "analog"}
     own = presets.presets(system)[preset].get("model", {}).get("family", MULTISCALE)
-    if observed == "particles":
-        return {own, *BASELINES, "analog"}
     return {own, MACRO_ONLY, MULTISCALE, *ALL_BASELINES}
 
 
