@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pyro_msm.forecasting.calibration import MARGIN, Calibration, calibrate
+from pyro_msm.forecasting.calibration import Calibration, calibrate
 
 POINTS, TRAJECTORIES, TIMES, ERROR, NOISE = 200, 6, 30, 0.1, 0.05
 
@@ -51,7 +51,7 @@ def test_the_spread_comes_near_the_error_from_either_side(ratio: float) -> None:
     found = calibrate(forecaster, validation(NOISE))  # type: ignore[arg-type]
     assert forecaster.calibration == Calibration()
     reached = found.dispersion * ratio
-    assert 0.9 <= reached <= MARGIN * 2**0.5
+    assert 0.9 <= reached <= 2**0.5
     if ratio == 1:
         assert found == Calibration()
 

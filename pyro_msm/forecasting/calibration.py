@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 MEMBERS = 20
 TIMES = 24
 #: What a factor is multiplied by in the search, first widely, then closely.
-ROUNDS = (tuple(2.0**k for k in range(-3, 4)), (2**-0.5, 2**0.5))
-#: A handful of validation trajectories shows that an ensemble is too narrow better than that it is
-#: too wide: the ones with large errors may not be among them. So it is narrowed only as far as its
-#: spread stays this many times the error that they do show.
-MARGIN = 1.2
+ROUNDS = (tuple(2.0**k for k in range(-3, 4)), (2**-0.5, 2**0.5), (2**-0.25, 2**0.25))
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,12 @@ class Calibration:
 def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calibration:
     """The factors with the least fair CRPS of noisy members against noisy validation data.
 
-    Both are searched one after the other, over powers of 2 from 1/8 to 8 and then √2 to either side
-    of the best ones, with the same random numbers throughout. Factors below 1 count only while the
-    root mean square spread is at least ``MARGIN`` times the error of the ensemble mean; the
-    observation noise in that is taken out where the data's attribute ``noise_std`` tells it.
+    Both are searched one after the other, over powers of 2 from 1/8 to 8 and then ever closer to
+    the best ones, with the same random numbers throughout. A handful of trajectories shows that an
+    ensemble is too narrow better than that it is too wide, for the ones with large errors may not
+    be among them: factors below 1 count only while the root mean square spread is at least the
+    error of the ensemble mean. The observation noise in that is taken out where the data's
+    attribute ``noise_std`` tells it.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
@@ -76,7 +74,7 @@ def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calib
         narrowed = min(candidate.dispersion, candidate.initial) < 1
         # The mean of finitely many members has a share of their spread in its error.
         shown = np.mean(error) - noise_var - np.mean(spread) / MEMBERS
-        if narrowed and not 0 < MARGIN**2 * shown <= np.mean(spread):
+        if narrowed and not 0 < shown <= np.mean(spread):
             return np.inf
         return float(np.mean(crps))
 
