@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from pyro_msm.files import replacing
 
@@ -18,6 +18,7 @@ class MetricsLog:
         resume_step: the step of the checkpoint from which training goes on. Records of later steps
             (and a line cut short) are dropped, since those steps are taken again; None starts a new
             file.
+        enabled: False writes nothing: another process does.
 
     Example:
         >>> import tempfile
@@ -31,8 +32,13 @@ class MetricsLog:
         [2.0, 1.5]
     """
 
-    def __init__(self, path: Path | str, resume_step: int | None = None) -> None:
+    def __init__(
+        self, path: Path | str, resume_step: int | None = None, enabled: bool = True
+    ) -> None:
         self.path = Path(path)
+        self._file: TextIO | None = None
+        if not enabled:
+            return
         kept = [] if resume_step is None else read_records(self.path)
         with replacing(self.path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for record in kept:
@@ -42,12 +48,14 @@ class MetricsLog:
 
     def write(self, **record: Any) -> None:
         """Appends one record; numbers and texts only."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file; nothing is lost without it."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+import pyro_msm
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,6 +35,46 @@ def test_plain_svi_is_shorter_than_40_lines() -> None:
 def test_forecast_kdv_scores_an_ensemble() -> None:
     scores = load("forecast_kdv").main(steps=40)
     assert 0 < scores["relative_error"]["mean"] < 2
+
+
+def test_a_netcdf_file_of_ones_own_becomes_a_forecast_in_its_units(tmp_path: Path) -> None:
+    """Drop-outs are masked, common mistakes told in one line, scores in metres per second."""
+    program = load("own_netcdf")
+    program.record(tmp_path / "probes.nc")
+    data = pyro_msm.data.validate(program.prepare(tmp_path / "probes.nc"))
+    assert abs(float(data["field"].where(data["mask"]).std()) - 0.03) < 0.01
+    assert 0.01 < float((~data["mask"]).mean()) < 0.03
+    told = "\n".join(program.complaints(data))
+    assert len(told.splitlines()) == 3
+    for part in ("NaN or infinite", "no variable field", "attribute boundary"):
+        assert part in told
+    scores = program.main(tmp_path, steps=12)
+    assert 0 < scores["crps"] < 0.1
+    assert (tmp_path / "probe.png").stat().st_size > 10_000
+    assert (tmp_path / "prepared.nc").exists()
+
+
+def test_whoever_only_wants_the_report_gets_it(tmp_path: Path) -> None:
+    settings = (
+        "training.steps=3", "training.calibrate=false", "rollout.members=19", "rollout.times=11",
+        "data.train=3", "data.validation=2", "data.test=2",
+        "data.options={points=80, frames=101}", "training.window_length=4", "training.stride=4",
+    )  # fmt: skip
+    told = load("report_only").main(tmp_path, settings)
+    assert len(told) == 5
+    assert "off by" in told[0]
+    for name in ("report.html", "report.pdf", "scores.json"):
+        assert (tmp_path / "kdv" / name).stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning")
+@pytest.mark.parametrize("page", ["bayesian", "tutorials"])
+def test_the_pages_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    names: dict[str, object] = {}
+    for block in text.split("```python")[1:]:
+        exec(compile(block.split("```")[0], f"{page}.md", "exec"), names)
+    assert capsys.readouterr().out
 
 
 def test_the_programs_of_the_readme_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_a_full_report_is_self_contained_and_says_everything(tmp_path):
     ensemble = synthetic_ensemble(splits=["test"] * 3 + ["extrapolation"])
     run_folder(tmp_path, ensemble, baselines={"other": deterministic_baseline(ensemble)})
     page = Outside(analysis.report(tmp_path).read_text())
-    assert len(page.loads) == 11
+    assert len(page.loads) == 12
     assert all(source.startswith("data:image/png;base64,") for source in page.loads)
     for words in (
         "travelling-wave",
@@ -122,7 +122,7 @@ def test_reports_of_other_shapes(tmp_path, options, monkeypatch):
     per_channel = 2 if options.get("plane") else 3
     # One member has no calibration, no probabilities, and no sources of its variance.
     unknown = 3 if options.get("members") == 1 else 0
-    assert len(page.loads) == per_channel * channels + 8 - unknown
+    assert len(page.loads) == per_channel * channels + 9 - unknown
 
 
 def test_a_diverged_run_is_reported_not_hidden(tmp_path):

@@ -2,11 +2,12 @@
 
 from pyro_msm.analysis import plots
 from pyro_msm.analysis.animate import animate
-from pyro_msm.analysis.arviz_bridge import summary, to_inference_data
+from pyro_msm.analysis.arviz_bridge import loo, summary, to_inference_data
 from pyro_msm.analysis.comparison import comparison_page
 from pyro_msm.analysis.diagnostics import score_maps, variance_fields
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.evaluate import evaluate, write_scores
+from pyro_msm.analysis.predictive_checks import predictive_checks
 from pyro_msm.analysis.recalibration import (
     conformal_band,
     conformal_factors,
@@ -26,8 +27,10 @@ __all__ = [
     "conformal_band",
     "conformal_factors",
     "evaluate",
+    "loo",
     "open_ensemble",
     "plots",
+    "predictive_checks",
     "report",
     "report_pdf",
     "rescale_spread",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.errors import InputError
 from pyro_msm.files import replacing
 
 DPI = 80
@@ -54,7 +55,15 @@ def animate(
 
     Returns:
         The files written.
+
+    Raises:
+        InputError: the forecast is not of a field.
     """
+    if not ensemble.kind.spatial:
+        raise InputError(
+            f"moving pictures are made of fields, and this forecast is of {ensemble.kind.name}: "
+            "leave out --animate"
+        )
     film = _film(ensemble, trajectory, channel)
     writers: dict[str, type[AbstractMovieWriter]] = {"animation.gif": PillowWriter}
     if FFMpegWriter.isAvailable():

@@ -10,6 +10,8 @@ from typing import Any
 import pandas
 import xarray as xr
 
+from pyro_msm.errors import InputError
+
 
 def to_inference_data(ensemble: xr.DataTree) -> Any:
     """The ensemble as the installed ArviZ takes it.
@@ -33,6 +35,23 @@ def summary(
     ``kind="stats"`` to leave the diagnostics out.
     """
     return _arviz().summary(to_inference_data(ensemble), var_names=list(names), **options)
+
+
+def loo(ensemble: xr.DataTree, **options: Any) -> Any:
+    """``arviz.loo``: how well training windows would be predicted by a posterior without them.
+
+    What a point is, and what stands for its likelihood, says ``forecasting.log_likelihood``. Draws
+    are independent, so their relative efficiency is one.
+
+    Raises:
+        InputError: the weights of the model are not random, so there is no posterior to check.
+    """
+    if "log_likelihood" not in ensemble.children:
+        raise InputError(
+            "the ensemble has no log_likelihood: leave-one-out needs random weights, as trained "
+            "with --set model.bayesian=normal"
+        )
+    return _arviz().loo(to_inference_data(ensemble), var_name="field", reff=1.0, **options)
 
 
 def _arviz() -> ModuleType:

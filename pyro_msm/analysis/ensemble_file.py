@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.variables import kind_of
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.layout import MEMORY, Layout, layout
 
@@ -17,9 +18,11 @@ COUNTING = ("chain", "draw", "member")
 class Ensemble:
     """The parts of an ensemble DataTree that are scored and drawn.
 
-    Fields stay lazy where the tree is: only ``members_of`` and ``truth_of`` read them.
+    Fields stay lazy where the tree is: only ``members_of`` and ``truth_of`` read them. What is said
+    here of (channel, x[, y]) holds for whatever follows time in the variable that was forecast.
 
     Attributes:
+        kind: the variable.
         signal: noise-free members, (chain, draw, trajectory, time, channel, x[, y]).
         predictive: the same with observation noise.
         observed: noisy truth, (trajectory, time, channel, x[, y]).
@@ -35,8 +38,9 @@ class Ensemble:
     def __init__(self, tree: xr.DataTree) -> None:
         self.tree = tree
         self.signal = self._variable("posterior", "signal")
-        self.predictive = self._variable("posterior_predictive", "field")
-        self.observed = self._variable("observed_data", "field")
+        self.kind = kind_of(self._group("observed_data"), "the ensemble's group observed_data")
+        self.predictive = self._variable("posterior_predictive", self.kind.name)
+        self.observed = self._variable("observed_data", self.kind.name)
         constant = self._group("constant_data")
         self.clean = constant.get("clean")
         self.mask = constant.get("mask")
@@ -76,6 +80,11 @@ class Ensemble:
     def shape(self) -> tuple[int, ...]:
         """(channel, x[, y]) of a field."""
         return self.observed.shape[2:]
+
+    @property
+    def labels(self) -> int:
+        """Number of channels, or of components."""
+        return self.observed.sizes[self.kind.label]
 
     def truth_of(
         self, which: xr.DataArray, trajectory: int, times: slice, rows: slice = ALL
@@ -138,7 +147,13 @@ def _cut(
 ) -> np.ndarray:
     """([chain, draw | member], 1, time, channel, x[, y]), read only as far as it is wanted."""
     dims = [dim for dim in array.dims if dim in COUNTING]
-    rest = [dim for dim in array.dims if dim not in {*dims, "trajectory", "time"}]
-    places = {"trajectory": slice(trajectory, trajectory + 1), "time": times, rest[1]: rows}
+    rest: list[Any] = [dim for dim in array.dims if dim not in {*dims, "trajectory", "time"}]
+    places: dict[Any, slice] = {"trajectory": slice(trajectory, trajectory + 1), "time": times}
+    places |= dict.fromkeys(rest[1:2], rows)
     chosen = array.isel(places | (draws or {})).load()
     return np.asarray(chosen.transpose(*dims, "trajectory", "time", *rest).values)
+
+
+def rows_of(values: np.ndarray, lead: int, rows: slice) -> np.ndarray:
+    """A part of ``values`` (…, channel, x[, y]) with ``lead`` axes before the channel's."""
+    return values[(*[ALL] * (lead + 1), rows)] if values.ndim > lead + 1 else values

@@ -10,47 +10,27 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pyro_msm import scores
-from pyro_msm.analysis.diagnostics import (
-    Exceedance,
-    MemberSpectra,
-    Uniformity,
-    VarianceSplit,
-    band_holds,
-    scales,
-)
+from pyro_msm.analysis.dressing import dressed
 from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES, intervals
-from pyro_msm.analysis.scorecard import Scorecard
-from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast
-from pyro_msm.cluster import Run, shown, workers
+from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES
+from pyro_msm.analysis.particle_scores import particle_scores
+from pyro_msm.analysis.point_scores import point_scores
+from pyro_msm.analysis.post_hoc import recalibrated
+from pyro_msm.analysis.scored_forecast import Forecast
+from pyro_msm.cluster import shown, workers
+from pyro_msm.data.variables import along_labels
 from pyro_msm.errors import InputError
 from pyro_msm.files import write_text
 from pyro_msm.forecasting.layout import MEMORY
 from pyro_msm.progress import progress_bar
-
-# What a baseline's row keeps of a whole scorecard.
-BASELINE_KEYS = (
-    "relative_error",
-    "relative_error_clean",
-    "crps",
-    "crps_clean",
-    "energy_score",
-    "spread_skill",
-    "spread_skill_against",
-    "coverage",
-    "members",
-    "diverged",
-    "diverged_first_at",
-    "by_lead_time",
-)
-EVENT_KEYS = ("brier", "skill")
 
 
 def evaluate(
     ensemble: xr.DataTree,
     *,
     baselines: Mapping[str, xr.Dataset] | None = None,
+    validation: xr.DataTree | None = None,
+    validation_baselines: Mapping[str, xr.Dataset] | None = None,
     seconds: Mapping[str, float | None] | None = None,
     seed: int = 0,
     memory: int = MEMORY,
@@ -65,8 +45,12 @@ def evaluate(
 
     Args:
         ensemble: the DataTree of a rollout.
-        baselines: noise-free forecasts ``field([member,] trajectory, time, …)`` of the same
-            trajectories, by name, at all of the ensemble's times after the first.
+        baselines: noise-free forecasts of the variable ([member,] trajectory, time, …) by name, for
+            the same trajectories, at all of the ensemble's times after the first.
+        validation: an ensemble of the validation split by the same models at the same lead times:
+            with it ``recalibrated`` says what recalibration after the fact would change.
+        validation_baselines: the baselines' forecasts of its trajectories: with them each single
+            forecast among the baselines is dressed with its validation errors, ``crps_dressed``.
         seconds: wall-clock times, e.g. of ``train`` and ``rollout``.
         seed: of the bootstrap behind ``intervals``.
         memory: bytes to work with; members are read, or decoded, in pieces of a sixteenth of it.
@@ -81,7 +65,8 @@ def evaluate(
         mean absolute error.
 
     Raises:
-        InputError: the ensemble or a baseline lacks what is scored.
+        InputError: the ensemble or a baseline lacks what is scored, or the validation ensemble has
+            other lead times.
     """
     view = Ensemble(ensemble)
     splits = view.splits()
@@ -90,14 +75,22 @@ def evaluate(
         name: _baseline(view, name, dataset) for name, dataset in (baselines or {}).items()
     }
     others = [name for name in splits if name != main]
+    score = point_scores if view.kind.pointwise else particle_scores
+    model = Forecast(view.signal, view.predictive, 0.0, view.diverged_at)
     with workers(scheduler) as run, progress_bar("scoring", enabled=progress) as update:
         scored = {
-            name: _split_scores(view, splits[name], forecasts, seed, memory, shown(run, update))
+            name: score(view, model, splits[name], forecasts, seed, memory, shown(run, update))
             for name in (main, *others)
         }
+    if validation is not None and view.kind.pointwise:
+        held_out = Ensemble(validation)
+        _dress(scored, view, forecasts, held_out, validation_baselines or {})
+        if view.members > 1:
+            scored[main]["recalibrated"] = recalibrated(view, held_out, splits[main], seed, memory)
     result = scored.pop(main)
     result["split"] = main
     result["splits"] = scored
+    result["variable"] = view.kind.name
     result["model"] = view.attrs.get("model", "model")
     result["chains"] = view.signal.sizes["chain"]
     rollout = view.attrs.get("seconds_rollout")
@@ -111,69 +104,30 @@ def evaluate(
     return plain(result)
 
 
-def _split_scores(
+def _dress(
+    scored: Mapping[str, Any],
     view: Ensemble,
-    trajectories: np.ndarray,
-    baselines: Mapping[str, Forecast],
-    seed: int,
-    memory: int,
-    run: Run,
-) -> dict[str, Any]:
-    model = Forecast(view.signal, view.predictive, 0.0, view.diverged_at)
-    count, times = len(trajectories), len(view.time) - 1
-    diagnostics: dict[str, Diagnostic] = {
-        "variance_parts": VarianceSplit(view, count),
-        "pit": Uniformity(view.members, count, times),
-        "exceedance": Exceedance(view, trajectories),
-        "spectrum": MemberSpectra(view, count),
-    }
-    card = Scorecard(view, model, trajectories, tuple(diagnostics.values()), memory, run)
-    result = card.summary()
-    result |= {name: diagnostic.summary() for name, diagnostic in diagnostics.items()}
-    result["scales"] = scales(view, trajectories, memory)
-    result["band_holds"] = band_holds(card, seed)
-    result["intervals"] = intervals(card, seed)
-    result["noise_floor"], floor = _noise_floor(view, trajectories)
-    if floor is not None:
-        result["by_lead_time"]["noise_floor"] = floor
-    result["baselines"] = {}
-    for name, forecast in baselines.items():
-        exceedance = Exceedance(view, trajectories)
-        row = Scorecard(view, forecast, trajectories, [exceedance], memory, run).summary()
-        result["baselines"][name] = {key: row[key] for key in BASELINE_KEYS}
-        event = exceedance.summary()
-        result["baselines"][name]["exceedance"] = {key: event[key] for key in EVENT_KEYS}
-    return result
-
-
-def _noise_floor(
-    view: Ensemble, trajectories: np.ndarray
-) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """The error of the clean truth itself: nothing can be told below it from noisy data."""
-    if view.clean is None:
-        return None, None
-    metrics: dict[str, scores.Metric] = {
-        "mean": scores.RelativeError(),
-        "std": scores.RelativeErrorStd(),
-    }
-    table = scores.ScoreTable(metrics, len(trajectories), len(view.time) - 1)
-    for row, trajectory in enumerate(trajectories):
-        times = slice(1, len(view.time))
-        clean, _ = view.truth_of(view.clean, int(trajectory), times)
-        observed, mask = view.truth_of(view.observed, int(trajectory), times)
-        table.add(scores.Block(clean[np.newaxis], observed, mask), slice(row, row + 1))
-    floor = {"relative_error": {key: table.overall(key) for key in metrics}, "crps": None}
-    noise = view.attrs.get("noise_std")
-    if noise is not None:  # E|e − e′| − ½E|e′ − e″| of Gaussian noise
-        floor["crps"] = float(np.mean(noise)) / np.sqrt(np.pi)
-    return floor, table.by_time("mean")
+    forecasts: Mapping[str, Forecast],
+    held_out: Ensemble,
+    validation_baselines: Mapping[str, xr.Dataset],
+) -> None:
+    """Adds ``crps_dressed`` to the rows of single forecasts whose validation errors are known."""
+    single = [name for name, forecast in forecasts.items() if forecast.members == 1]
+    for name in (name for name in single if name in validation_baselines):
+        past = _baseline(held_out, name, validation_baselines[name])
+        for split, trajectories in view.splits().items():
+            row = scored[split]["baselines"][name]
+            found = dressed(view, forecasts[name], trajectories, held_out, past)
+            row["crps_dressed"] = found["crps"]
+            row["by_lead_time"]["crps_dressed"] = found["by_lead_time"]
 
 
 def _baseline(view: Ensemble, name: str, dataset: xr.Dataset) -> Forecast:
     """A baseline's forecast at the ensemble's trajectories and times; the first is not scored."""
-    if "field" not in dataset:
-        raise InputError(f"baseline {name!r} has no variable 'field'")
-    signal = dataset["field"]
+    variable = view.kind.name
+    if variable not in dataset:
+        raise InputError(f"baseline {name!r} has no variable {variable!r}, which is what is scored")
+    signal = dataset[variable]
     if "member" not in signal.dims:
         signal = signal.expand_dims("member")
     trajectories = view.signal.sizes["trajectory"]
@@ -194,7 +148,7 @@ def _baseline(view: Ensemble, name: str, dataset: xr.Dataset) -> Forecast:
         )
     noise: Any = dataset.get("observation_std", view.attrs.get("noise_std", 0.0))
     if isinstance(noise, xr.DataArray):
-        noise = noise.values.reshape(-1, *[1] * (view.observed.ndim - 3))
+        noise = along_labels(noise.values, view.observed.dims[2:])
     diverged = dataset.get("diverged_at")
     shape = (signal.sizes["member"], trajectories)
     at = np.full(shape, np.nan) if diverged is None else diverged.transpose("member", ...).values

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pyro_msm.analysis.plain_particles import baseline, particles
 from pyro_msm.analysis.plain_uncertainty import scales, sources, trust
+from pyro_msm.analysis.score_rows import leading
 
 # Spread–skill within these bounds counts as right.
 RIGHT = (0.8, 1.25)
@@ -21,9 +23,15 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     Args:
         result: scores as ``evaluate`` returns them, or one of its ``splits``.
     """
-    said = [_divergence(result), _error(result), _floor(result), _baseline(result)]
-    said += [trust(result), _coverage(result), _spread(result), sources(result), scales(result)]
-    said += [_useful(result), _few(result), _seconds(result)]
+    said = [_divergence(result)]
+    if result.get("particles"):
+        said += [particles(result), baseline(result)]
+    else:
+        said += [_error(result), _floor(result), _baseline(result)]
+        said += [_dressed(result), trust(result)]
+        said += [_coverage(result), _spread(result), sources(result), scales(result)]
+        said += [_useful(result)]
+    said += [_few(result), _seconds(result)]
     return [sentence for sentence in said if sentence]
 
 
@@ -39,9 +47,10 @@ def _error(result: Mapping[str, Any]) -> str:
         return f"Errors can be given up to lead time {until:.3g} only: see the figures."
     each = [e for e in error["per_trajectory"] if e is not None]
     between = f" (between {_percent(min(each))} and {_percent(max(each))})" if len(each) > 1 else ""
+    whose = f"the {result.get('variable', 'field')}'s size"
     return (
         f"On {_trajectories(result)} {which}, the forecast is off by {_percent(error['mean'])} of "
-        f"the field's size on average{between}, measured against noisy observations."
+        f"{whose} on average{between}, measured against noisy observations."
     )
 
 
@@ -85,6 +94,23 @@ def _baseline(result: Mapping[str, Any]) -> str:
     return (
         f"It beats the best baseline, {name} ({_percent(best['mean'])}): the error is "
         f"{_percent(1 - ratio)} smaller ({tally})."
+    )
+
+
+def _dressed(result: Mapping[str, Any]) -> str:
+    """Whether the ensemble is worth more than baselines with their validation errors."""
+    known = {
+        name: scored["crps_dressed"]
+        for name, scored in result.get("baselines", {}).items()
+        if scored.get("crps_dressed") is not None
+    }
+    if not known or result["crps"] is None or result["members"] < 2:
+        return ""
+    name, best = min(known.items(), key=lambda item: item[1])
+    better = "better than" if result["crps"] < best else "NOT better than"
+    return (
+        f"As a probability it is {better} every baseline dressed with its validation errors: CRPS "
+        f"{result['crps']:.3g} against {best:.3g} of {name}."
     )
 
 
@@ -184,7 +210,7 @@ def _few(result: Mapping[str, Any]) -> str:
     if number == 1:
         return "There is one trajectory only: how much these numbers vary is not known."
     if number < 10:
-        known = result["relative_error"]["mean"] is not None
+        known = leading(result) is not None
         below = "; intervals are given below" if known else ""
         return f"With {number} trajectories these numbers are rough{below}."
     return ""

@@ -1,7 +1,7 @@
 """Post-hoc recalibration of an ensemble on held-out trajectories: arrays in, arrays out.
 
 It changes what a forecast claims, not the model; say so wherever its result is shown. The raw
-ensemble is what ``evaluate`` scores.
+ensemble is what ``evaluate`` scores; ``recalibrated`` of scores.json compares the two.
 """
 
 from __future__ import annotations
@@ -38,17 +38,31 @@ def spread_factors(members: np.ndarray, truth: np.ndarray, window: int = 1) -> n
     Raises:
         InputError: one member, or an even window.
     """
+    return factors_of(*spread_squares(members, truth), window)
+
+
+def spread_squares(members: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ(x̄ − y)² and Σ(M+1)/M · s² over trajectories and observed points, (time,) each.
+
+    Arguments as for ``spread_factors``; sums of several parts add up.
+    """
     _check(members, truth)
-    if window < 1 or window % 2 == 0:
-        raise InputError(f"expected an odd window of lead times, got {window}")
     size = len(members)
     axes = (0, *range(2, truth.ndim))
     seen = np.isfinite(truth)
     error = np.where(seen, members.mean(0, dtype=np.float64) - truth, 0) ** 2
     variance = np.where(seen, members.var(0, ddof=1, dtype=np.float64), 0) * (size + 1) / size
-    errors, variances = (_running(part.sum(axes), window) for part in (error, variance))
-    ratio = np.divide(errors, variances, out=np.ones_like(errors), where=variances > 0)
-    return np.sqrt(ratio)
+    return error.sum(axes), variance.sum(axes)
+
+
+def factors_of(errors: np.ndarray, variances: np.ndarray, window: int = 1) -> np.ndarray:
+    """``spread_factors`` from the sums of ``spread_squares``."""
+    if window < 1 or window % 2 == 0:
+        raise InputError(f"expected an odd window of lead times, got {window}")
+    errors, variances = _running(errors, window), _running(variances, window)
+    # Where members diverged nothing is known, and NaN says so.
+    known = np.divide(errors, variances, out=np.ones_like(errors), where=variances != 0)
+    return np.sqrt(known)
 
 
 def rescale_spread(members: np.ndarray, factors: np.ndarray) -> np.ndarray:

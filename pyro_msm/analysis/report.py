@@ -10,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from pyro_msm.analysis.report_page import read_run
-from pyro_msm.analysis.score_rows import COLUMNS
+from pyro_msm.analysis.score_rows import MEANINGS
 from pyro_msm.files import write_text
 
 DPI = 150
@@ -28,7 +28,7 @@ def report(folder: Path | str) -> Path:
     """
     page = read_run(folder)
     path = Path(folder) / "report.html"
-    write_text(path, template("report.html.j2").render(page=page, columns=COLUMNS, png=png))
+    write_text(path, template("report.html.j2").render(page=page, meanings=MEANINGS, png=png))
     return path
 
 

@@ -17,6 +17,9 @@ SCORE_NAMES = {
     "crps_clean": "CRPS to clean",
     "energy_score": "energy score",
     "spread_skill": "spread–skill",
+    "wasserstein": "Wasserstein distance",
+    "m1_error": "M1 error",
+    "m2_error": "M2 error",
 }
 
 
@@ -26,6 +29,8 @@ def interval_lines(result: Mapping[str, Any]) -> dict[str, str]:
     values = {key: result.get(key) for key in known}
     for name in ("relative_error", "relative_error_clean"):
         values[name] = (values.get(name) or {}).get("mean")
+    values |= result.get("particles") or {}
+    known = known | (known.get("particles") or {})
     lines = {}
     for key, text in SCORE_NAMES.items():
         bounds = known.get(key)
@@ -62,8 +67,10 @@ def data_card(ensemble: Ensemble) -> dict[str, str]:
     splits = {name: len(numbers) for name, numbers in ensemble.splits().items()}
     card = {
         "trajectories": ", ".join(f"{count} {name}" for name, count in splits.items()),
-        "channels": ", ".join(plots.channel_name(ensemble, c) for c in range(sizes["channel"])),
-        "points": " × ".join(str(sizes[axis]) for axis in ensemble.observed.dims[3:]),
+        f"{ensemble.kind.label}s": ", ".join(
+            plots.channel_name(ensemble, number) for number in range(ensemble.labels)
+        ),
+        **_points(ensemble),
         "stored times": f"{sizes['time']} from {ensemble.time[0]:g} to {ensemble.time[-1]:g}",
         "members": f"{ensemble.signal.sizes['draw']} × {ensemble.signal.sizes['chain']} chains",
         "noise-free truth": "known" if ensemble.clean is not None else "not known",
@@ -71,6 +78,14 @@ def data_card(ensemble: Ensemble) -> dict[str, str]:
     if ensemble.mask is not None:
         card["observed"] = f"{100 * float(ensemble.mask.mean()):.1f} % of the points"
     return card | {key: _text(value) for key, value in ensemble.attrs.items()}
+
+
+def _points(ensemble: Ensemble) -> dict[str, str]:
+    """How many points or particles a sample has, where it has any."""
+    axes = [axis for axis in ensemble.observed.dims[2:] if axis != ensemble.kind.label]
+    name = "points" if ensemble.kind.spatial else "particles"
+    count = " × ".join(str(ensemble.observed.sizes[axis]) for axis in axes)
+    return {name: count} if axes else {}
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from matplotlib.figure import Figure
 
 from pyro_msm.analysis import plots
 from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.analysis.family_scores import family_sections
 from pyro_msm.analysis.plain_words import sentences
 from pyro_msm.analysis.report_cards import data_card, flat, interval_lines, latent_lines
-from pyro_msm.analysis.score_rows import Row, rows
+from pyro_msm.analysis.report_figures import MAX_CHANNELS, forecast_figures, score_figures
+from pyro_msm.analysis.report_post_hoc import post_hoc_sections
+from pyro_msm.analysis.score_rows import COLUMNS, Row, columns, rows
+from pyro_msm.analysis.sections import Section, Table
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.ensemble import open_ensemble
 from pyro_msm.records import read_records
-
-MAX_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,11 @@ class Page:
     Attributes:
         summary: plain sentences, most important first.
         tables: rows of scores, by title.
+        columns: their headings.
         intervals: scores with their intervals, as text.
         latents: statistics of the latent states, as text.
         sections: figures under their headings.
+        section_tables: tables under the same headings.
         data_card: what is known of the data.
         environment: versions and machine.
         missing: a line on each piece that the run does not have.
@@ -58,9 +61,11 @@ class Page:
     title: str
     summary: list[str] = field(default_factory=list)
     tables: dict[str, list[Row]] = field(default_factory=dict)
+    columns: tuple[str, ...] = COLUMNS
     intervals: dict[str, str] = field(default_factory=dict)
     latents: dict[str, str] = field(default_factory=dict)
     sections: dict[str, list[Drawing]] = field(default_factory=dict)
+    section_tables: dict[str, list[Table]] = field(default_factory=dict)
     data_card: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -76,6 +81,14 @@ class Page:
             self.missing.append(f"Figure “{title}”: {error}.")
             return
         self.sections.setdefault(section, []).append(Drawing(title, drawn))
+
+    def add(self, section: Section) -> None:
+        """Adds a section with its figures, tables and sentences."""
+        self.sections.setdefault(section.heading, [])
+        for title, figure in section.figures:
+            self.draw(section.heading, title, figure)
+        self.section_tables.setdefault(section.heading, []).extend(section.tables)
+        self.summary.extend(section.sentences)
 
     def read(self, path: Path, reader: Callable[[Path], Any]) -> Any:
         """What ``reader`` makes of a file of the run; None, and a line on it, where it fails."""
@@ -111,58 +124,44 @@ def read_run(folder: Path | str) -> Page:
         page.data_card = data_card(ensemble)
         if result:
             page.summary = sentences(result)
-            page.tables = _tables(result)
+            page.tables, page.columns = _tables(result), columns(result)
             page.intervals = interval_lines(result)
             page.latents = latent_lines(result)
-        _draw_fields(page, ensemble, which)
-        if result:
-            _draw_scores(page, ensemble, which, result)
-        page.draw(
-            "Latent states and training", "Latent paths", lambda: plots.latents(ensemble, which)
-        )
+        for figure in forecast_figures(ensemble, which, result):
+            page.draw(*figure)
+        if ensemble.labels > MAX_CHANNELS and ensemble.kind.spatial:
+            page.missing.append(f"Of {ensemble.labels} channels {MAX_CHANNELS} are drawn.")
+        for figure in score_figures(ensemble, which, result) if result else []:
+            page.draw(*figure)
+        for section in _sections(result) if result else []:
+            page.add(section)
+        latents = "Latent states and training"
+        page.draw(latents, "Latent paths", lambda: plots.latents(ensemble, which))
         if metrics is not None:
-            page.draw("Latent states and training", "Training", lambda: plots.training(metrics))
+            page.draw(latents, "Training", lambda: plots.training(metrics))
     return page
-
-
-def _draw_fields(page: Page, ensemble: Ensemble, which: int) -> None:
-    section = "The forecast"
-    names = [plots.channel_name(ensemble, c) for c in range(ensemble.observed.sizes["channel"])]
-    scored = page.result["split"] if page.result else None
-    for channel, name in enumerate(names[:MAX_CHANNELS]):
-        suffix = f", {name}" if len(names) > 1 else ""
-        fields = partial(plots.fields, ensemble, which, channel)
-        page.draw(section, f"Fields at five times{suffix}", fields)
-        if ensemble.observed.ndim == 4:
-            diagram = partial(plots.space_time, ensemble, which, channel)
-            page.draw(section, f"Space and time{suffix}", diagram)
-        if scored in ensemble.splits():
-            maps = partial(plots.maps, ensemble, ensemble.splits()[scored], channel)
-            page.draw(section, f"Scores over space{suffix}", maps)
-    if len(names) > MAX_CHANNELS:
-        page.missing.append(f"Of {len(names)} channels the first {MAX_CHANNELS} are drawn.")
-
-
-def _draw_scores(page: Page, ensemble: Ensemble, which: int, result: Mapping[str, Any]) -> None:
-    trust = "How far to trust it"
-    page.draw(trust, "Error and spread against lead time", lambda: plots.error_growth(result))
-    page.draw(trust, "Calibration", lambda: plots.calibration(result))
-    page.draw(trust, "Probabilities", lambda: plots.probability(result))
-    sources = partial(plots.variance_parts, ensemble, result, which)
-    page.draw("Where the uncertainty comes from", "Variance by source", sources)
-    page.draw("Scales", "Energy spectra", lambda: plots.spectra(result))
-    page.draw("Scales", "Macro and micro part", lambda: plots.scales(result))
 
 
 def typical(ensemble: Ensemble, result: Mapping[str, Any] | None) -> int:
     """The trajectory of median error in the scored split: neither the best case nor the worst."""
     splits = ensemble.splits()
     chosen = splits.get(result["split"] if result else "test", next(iter(splits.values())))
-    errors = result["relative_error"]["per_trajectory"] if result else []
+    errors = _errors(result) if result else []
     if len(errors) != len(chosen):
         return int(chosen[0])
     order = np.argsort([np.inf if e is None else e for e in errors], kind="stable")
     return int(chosen[order[(len(order) - 1) // 2]])
+
+
+def _sections(result: Mapping[str, Any]) -> list[Section]:
+    return [*post_hoc_sections(result), *family_sections(result)]
+
+
+def _errors(result: Mapping[str, Any]) -> list[float | None]:
+    """The error of each scored trajectory, by which the typical one is found."""
+    if result.get("particles"):
+        return list(result["by_trajectory"]["wasserstein"])
+    return list(result["relative_error"]["per_trajectory"])
 
 
 def _tables(result: Mapping[str, Any]) -> dict[str, Any]:

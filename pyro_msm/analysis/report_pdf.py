@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from pyro_msm.analysis.report_page import Drawing, Page, read_run
-from pyro_msm.analysis.score_rows import COLUMNS
 from pyro_msm.files import replacing
 
 SIZE = (8.27, 11.69)  # A4, inches
@@ -41,6 +40,12 @@ def _sheets(page: Page) -> Iterator[Figure]:
     for heading, drawings in page.sections.items():
         for drawing in drawings:
             yield _with_caption(heading, drawing)
+        lines: list[str] = []
+        for table in page.section_tables.get(heading, []):
+            lines += [table.title, *_columns([table.columns, *table.rows])]
+            lines += [table.note, ""]
+        if lines:
+            yield from _text_sheets(lines, heading)
     cards = ["LATENT STATES", *_card(page.latents), ""] if page.latents else []
     cards += ["DATA", *_card(page.data_card), ""]
     if page.config:
@@ -65,7 +70,7 @@ def _opening(page: Page) -> list[str]:
     if page.missing:
         lines += ["", "Not in this report:", *page.missing]
     for title, rows in page.tables.items():
-        lines += ["", f"Scores, {title}:", *_columns([COLUMNS, *(row.cells for row in rows)])]
+        lines += ["", f"Scores, {title}:", *_columns([page.columns, *(row.cells for row in rows)])]
     if page.intervals and result:
         level = f"{100 * result['interval_method']['level']:.0f}"
         lines += ["", f"The model’s scores with {level} % intervals, by trajectory:"]

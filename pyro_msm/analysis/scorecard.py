@@ -9,9 +9,15 @@ import numpy as np
 
 from pyro_msm import scores
 from pyro_msm.analysis.ensemble_file import Ensemble
-from pyro_msm.analysis.scored_forecast import Comparison, Diagnostic, Forecast, Sample, Scoring
+from pyro_msm.analysis.scored_forecast import (
+    Comparison,
+    Diagnostic,
+    Forecast,
+    divergence,
+    one_pass,
+)
 from pyro_msm.cluster import Run, serially
-from pyro_msm.forecasting.layout import MEMORY, slices
+from pyro_msm.forecasting.layout import MEMORY
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 VALID_ERROR = 0.5
@@ -71,7 +77,6 @@ class Scorecard:
         self.ensemble = ensemble
         self.forecast = forecast
         self.trajectories = trajectories
-        self.finite = np.ones((forecast.members, len(trajectories)), bool)
         shape = (len(trajectories), len(ensemble.time) - 1)
         self.error = scores.ScoreTable(_error(), *shape)
         chains = forecast.signal.sizes.get("chain", 1)
@@ -84,17 +89,7 @@ class Scorecard:
         if self.clean is not None:
             tables.append(("clean", self.clean))
         tables += [(diagnostic.sees, diagnostic.table) for diagnostic in diagnostics]
-        pieces = ensemble.pieces(forecast.signal, memory)
-        metrics = [(comparison, table.metrics) for comparison, table in tables]
-        samples = [
-            Sample(row, int(trajectory), times.start, times.stop)
-            for row, trajectory in enumerate(trajectories)
-            for times in slices(len(ensemble.time), pieces.times, first=1)
-        ]
-        for sample, (finite, found) in run(Scoring(ensemble, forecast, metrics, pieces), samples):
-            self.finite[:, sample.row] &= finite
-            for (_, table), sums in zip(tables, found, strict=True):
-                table.put(sums, *sample.place)
+        self.finite = one_pass(ensemble, forecast, trajectories, tables, memory, run)
 
     @property
     def against(self) -> str:
@@ -122,7 +117,7 @@ class Scorecard:
             "valid_prediction_time": self._valid_time(),
             "members": self.forecast.members,
             "trajectories": len(self.trajectories),
-            **self._divergence(),
+            **divergence(self.forecast, self.trajectories, self.finite),
             "by_lead_time": self.by_lead_time(),
             "by_trajectory": {
                 "crps": self.noisy.by_trajectory("crps"),
@@ -188,12 +183,4 @@ class Scorecard:
             "mean": times.mean(),
             "per_trajectory": times,
             "reached_horizon": int(lasted.sum()),
-        }
-
-    def _divergence(self) -> dict[str, Any]:
-        times = self.forecast.diverged_at[:, self.trajectories]
-        known = np.isfinite(times)
-        return {
-            "diverged": int((known | ~self.finite).sum()),
-            "diverged_first_at": float(times[known].min()) if known.any() else None,
         }

@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import xarray as xr
 
-from pyro_msm.analysis.ensemble_file import ALL, COUNTING, Ensemble, members_of
-from pyro_msm.forecasting.layout import Layout, slices
+from pyro_msm.analysis.ensemble_file import ALL, COUNTING, Ensemble, members_of, rows_of
+from pyro_msm.cluster import Run, serially
+from pyro_msm.forecasting.layout import MEMORY, Layout, row_count, slices
 from pyro_msm.forecasting.streams import observation_noise
 from pyro_msm.scores import Block, Metric, ScoreTable, Sums, add_up
 
@@ -27,7 +28,7 @@ class Forecast:
         signal: noise-free members, ([chain, draw | member], trajectory, time, …).
         noisy: the same with observation noise; None where it must be drawn, or where there is only
             one member, whose absolute error is then scored as it stands.
-        noise_std: standard deviation of that noise, (channel, 1[, 1]) or a number.
+        noise_std: standard deviation of that noise, to go with (channel, x[, y]), or a number.
         diverged_at: (member, trajectory), NaN where finite throughout.
     """
 
@@ -67,7 +68,7 @@ class Forecast:
         first = draws.indices(self.members)[0]
         range_of = range(times.start, times.stop)
         noise = observation_noise(0, range(first, first + len(signal)), trajectory, range_of, shape)
-        return signal + (self.noise_std * noise).astype(np.float32)[:, np.newaxis, :, :, rows]
+        return signal + rows_of((self.noise_std * noise).astype(np.float32)[:, np.newaxis], 3, rows)
 
 
 class Seen:
@@ -128,7 +129,7 @@ class Seen:
             np.random.default_rng([trajectory, time]).random(self._ensemble.shape)
             for time in range(times.start, times.stop)
         ]
-        return np.stack(drawn)[np.newaxis, :, :, self._part[1]]
+        return rows_of(np.stack(drawn)[np.newaxis], 2, self._part[1])
 
 
 class Sample(NamedTuple):
@@ -177,7 +178,7 @@ class Scoring:
 
     def _parts(self) -> list[tuple[slice, slice, tuple[bool, ...]]]:
         """Draws, rows, and which metrics may see such a part: those of whole fields or others."""
-        rows = self.ensemble.shape[1]
+        rows = row_count(self.ensemble.shape)
         if self.pieces.rows == rows:
             return [(ALL, ALL, (False, True))]
         ahead = [n for dim, n in self.forecast.signal.sizes.items() if dim in COUNTING]
@@ -185,6 +186,52 @@ class Scoring:
             *((ALL, part, (False,)) for part in slices(rows, self.pieces.rows)),
             *((part, ALL, (True,)) for part in slices(ahead[-1], self.pieces.draws)),
         ]
+
+
+def one_pass(
+    ensemble: Ensemble,
+    forecast: Forecast,
+    trajectories: np.ndarray,
+    tables: Sequence[tuple[Comparison, ScoreTable]],
+    memory: int = MEMORY,
+    run: Run = serially,
+) -> np.ndarray:
+    """Fills tables with the scores of a forecast, reading it once.
+
+    Args:
+        ensemble: where the truth stands.
+        forecast: what is scored.
+        trajectories: numbers of those that are scored: the rows of the tables.
+        tables: each with what it compares.
+        memory: bytes to work with.
+        run: where blocks are scored.
+
+    Returns:
+        Which members are finite throughout, (member, trajectory).
+    """
+    finite = np.ones((forecast.members, len(trajectories)), bool)
+    pieces = ensemble.pieces(forecast.signal, memory)
+    metrics = [(comparison, table.metrics) for comparison, table in tables]
+    samples = [
+        Sample(row, int(trajectory), times.start, times.stop)
+        for row, trajectory in enumerate(trajectories)
+        for times in slices(len(ensemble.time), pieces.times, first=1)
+    ]
+    for sample, (known, found) in run(Scoring(ensemble, forecast, metrics, pieces), samples):
+        finite[:, sample.row] &= known
+        for (_, table), sums in zip(tables, found, strict=True):
+            table.put(sums, *sample.place)
+    return finite
+
+
+def divergence(forecast: Forecast, trajectories: np.ndarray, finite: np.ndarray) -> dict[str, Any]:
+    """How many forecasts diverged, and when the first did; ``finite`` is from ``one_pass``."""
+    times = forecast.diverged_at[:, trajectories]
+    known = np.isfinite(times)
+    return {
+        "diverged": int((known | ~finite).sum()),
+        "diverged_first_at": float(times[known].min()) if known.any() else None,
+    }
 
 
 def _joined(parts: list[dict[str, Sums]]) -> dict[str, Sums]:

@@ -36,7 +36,7 @@ KEYS = (
     "published",
 )
 #: ``own`` holds the scores that a family has for itself (``drift_error``, ``mnad``, …).
-OPTIONAL = ("note", "intervals", "own")
+OPTIONAL = ("note", "intervals", "own", "crps_dressed")
 
 
 class Results:

@@ -44,6 +44,12 @@ class Row:
         return fmean(values) if values and len(values) == len(self.records) else None
 
     @property
+    def dressed(self) -> float | None:
+        """The CRPS of a baseline dressed with its validation errors."""
+        found = [record["crps_dressed"] for record in self.records if "crps_dressed" in record]
+        return fmean(found) if found else None
+
+    @property
     def diverged(self) -> list[float]:
         """Times of the first divergence, one for each seed with one."""
         return self.values("diverged_at")

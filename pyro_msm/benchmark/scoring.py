@@ -11,8 +11,11 @@ import xarray as xr
 
 from pyro_msm import analysis
 from pyro_msm import data as datasets
+from pyro_msm.analysis.dressing import dressed
+from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.evaluate import plain
 from pyro_msm.analysis.family_scores import Evaluated, family_scores
+from pyro_msm.analysis.scored_forecast import Forecast
 from pyro_msm.config import Config
 from pyro_msm.forecasting import Forecaster, MultiscaleForecaster, rollout
 
@@ -79,6 +82,8 @@ def scored(
         "diverged_at": scores["diverged_first_at"],
         "intervals": _intervals(scores["intervals"]),
     }
+    if not forecaster.stochastic:
+        found["crps_dressed"] = crps_dressed(forecaster, data, tree, times)
     if config is not None:
         run = Evaluated(config, [forecaster], data, tree, scores)
         own = plain(family_scores(run))
@@ -86,6 +91,26 @@ def scored(
     if forecaster.stochastic and drawn < members:
         found["note"] = f"{drawn} members, not {members}, to save memory"
     return found
+
+
+def crps_dressed(
+    forecaster: Forecaster, data: xr.Dataset, tree: xr.DataTree, times: int
+) -> float | None:
+    """The CRPS of single forecasts with their errors on the validation split around them.
+
+    None where there is no such split, its horizon is shorter, or the variable has no pointwise
+    scores.
+    """
+    view = Ensemble(tree)
+    if not (data["split"] == "validation").any() or not view.kind.pointwise:
+        return None
+    past = Ensemble(rollout(forecaster, data, 1, 0, splits=("validation",), times=times))
+    if len(past.time) < len(view.time):
+        return None
+    here, there = (Forecast(v.signal, None, 0.0, v.diverged_at) for v in (view, past))
+    every = np.arange(view.signal.sizes["trajectory"])
+    crps = dressed(view, here, every, past, there)["crps"]
+    return float(crps) if np.isfinite(crps) else None
 
 
 def numbers(scores: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, float]]:

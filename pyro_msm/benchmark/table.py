@@ -14,6 +14,7 @@ COLUMNS = (
     "over seeds",
     "error to clean",
     "CRPS",
+    "CRPS, dressed",
     "spread–skill",
     "train [s]",
     "rollout [s]",
@@ -24,7 +25,8 @@ LEGEND = (
     "Error: ‖ensemble mean − y‖ / ‖y‖ against the noisy truth, mean ± standard deviation over "
     "times and trajectories; to clean: against the field without noise. Over seeds: their number, "
     "and the range of the error's mean from seed to seed. CRPS: with observation noise; of one "
-    "member the mean absolute error. Spread–skill: 1 for an honest ensemble. Drift evaluations: "
+    "member the mean absolute error; dressed: of such a forecast with the distribution of its "
+    "validation errors around it. Spread–skill: 1 for an honest ensemble. Drift evaluations: "
     "for one path."
 )
 TITLES = {"test": "Test", "extrapolation": "Outside the training range"}
@@ -65,6 +67,7 @@ def _cells(row: Row) -> list[str]:
         _over_seeds(row),
         _number(row.mean("relative_error_clean")),
         _number(row.mean("crps")),
+        _number(row.dressed),
         _number(row.mean("spread_skill")),
         _number(row.mean("train_seconds")),
         _number(row.mean("rollout_seconds")),

@@ -13,7 +13,7 @@ import typer
 
 from pyro_msm.cli import options as opt
 from pyro_msm.cli.benchmark import WithLists, benchmark
-from pyro_msm.cli.shell import Commands, set_up_logging, show
+from pyro_msm.cli.shell import Commands, leads, set_up_logging, show
 from pyro_msm.errors import InputError
 
 app = typer.Typer(
@@ -118,13 +118,15 @@ def train(
 ) -> None:
     """Trains a model on a system or on your own data.
 
-    Ctrl-C saves the state; `--resume` goes on from there as if nothing had happened.
+    Ctrl-C saves the state; `--resume` goes on from there as if nothing had happened. Started by
+    `torchrun`, several processes share the windows of every batch.
 
     Examples:
 
     - `pyro-msm train kdv-1d --out runs/kdv`
     - `pyro-msm train my.nc --out runs/mine --set model.macro=32`
     - `pyro-msm train kdv-1d --out runs/kdv --resume`
+    - `torchrun --nproc-per-node 2 -m pyro_msm.cli train kdv-1d --out runs/kdv`
     - `pyro-msm train kdv-1d --out runs/kdv-6 --from runs/kdv --set model.micro=6`
     """
     flags = {"seed": seed, "chains": chains, "device": device} | _start_flag(smaller)
@@ -176,11 +178,22 @@ def rollout(
 @app.command()
 def forecast(
     run: opt.Run,
-    initial: Annotated[Path, typer.Option("--initial", help="A file with the last snapshots.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The forecast's file: .nc.")],
+    initial: Annotated[
+        Path | None,
+        typer.Option(
+            "--initial",
+            help="A file with the last snapshots; a hybrid forecast takes the test split without.",
+            show_default=False,
+        ),
+    ] = None,
     until: Annotated[
         float | None, typer.Option("--until", help="Time of the last forecast.")
     ] = None,
+    hybrid: opt.Hybrid = False,
+    ratio: opt.Ratio = None,
+    error_budget: opt.ErrorBudget = None,
+    solver_time: opt.SolverTime = None,
     times: opt.Times = None,
     members: opt.Members = None,
     seed: opt.Seed = None,
@@ -190,9 +203,14 @@ def forecast(
 ) -> None:
     """Forecasts from new initial conditions, as far ahead as the training data reach by default.
 
+    With `--hybrid`, latent dynamics and the true solver of the run's system take turns: by a fixed
+    ratio of their times, or whenever the ensemble's spread passes an error budget.
+
     Examples:
 
     - `pyro-msm forecast runs/kdv --initial now.nc -o forecast.nc --until 2.0`
+    - `pyro-msm forecast runs/fhn -o forecast.nc --hybrid --ratio 5 --members 1`
+    - `pyro-msm forecast runs/fhn -o forecast.nc --hybrid --error-budget 0.01 --members 8`
     """
     from pyro_msm import data
     from pyro_msm.cli import sources, stages
@@ -200,11 +218,22 @@ def forecast(
     from pyro_msm.runs import RunDirectory
 
     set_up_logging(quiet)
+    given = {"ratio": ratio, "error_budget": error_budget, "solver_time": solver_time}
+    if not hybrid and any(value is not None for value in given.values()):
+        raise InputError("--ratio, --error-budget and --solver-time time a hybrid forecast: add "
+                         "--hybrid")  # fmt: skip
     opened = RunDirectory.open(run)
     flags = _rollout_flags(members, times) | {"seed": seed, "device": device}
+    flags |= {f"hybrid.{name}": value for name, value in given.items()}
     config = resolve(opened.config.data.source, base=opened.config, flags=flags)
     sources.check_output(output, force, (".nc",))
-    result = stages.forecast(opened, data.open(initial), config, until)
+    last = None if initial is None else data.open(initial)
+    if hybrid:
+        result = stages.hybrid(opened, last, config, until)
+    elif last is None:
+        raise InputError("name the file of the last snapshots: --initial FILE")
+    else:
+        result = stages.forecast(opened, last, config, until)
     sources.write_forecast(result, output)
     show(str(output))
 
@@ -297,6 +326,8 @@ def run_all(
         "file": file,
     }
     opened = _train(source, out, resume, force, quiet, scored=True, flags=flags, **layers)
+    if not leads():
+        return
     stages.rollout(opened, quiet=quiet, force=True)
     scores = stages.evaluate(opened, quiet=quiet)
 
@@ -347,12 +378,13 @@ def _train(
     set_up_logging(quiet)
     if force and resume:
         raise InputError("--force starts anew and --resume continues: give one of them")
-    if resume:
-        run = stages.reopen(source, out, **layers)
-    else:
-        run = stages.start(source, out, force=force, quiet=quiet, scored=scored, **layers)
-    stages.train(run, resume=resume, quiet=quiet)
-    return run
+
+    def run() -> Any:
+        if resume:
+            return stages.reopen(source, out, **layers)
+        return stages.start(source, out, force=force, quiet=quiet, scored=scored, **layers)
+
+    return stages.train(run, resume=resume, quiet=quiet)
 
 
 def _layers(

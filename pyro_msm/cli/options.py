@@ -86,3 +86,22 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Continue exactly where the run in --out stopped.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+Hybrid = Annotated[
+    bool, typer.Option("--hybrid", help="Let latent dynamics and the true solver take turns.")
+]
+Ratio = Annotated[
+    float | None,
+    typer.Option("--ratio", help="Latent time per solver time.", show_default=False),
+]
+ErrorBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--error-budget",
+        help="Call the solver when the members' spread passes this share of the data's range.",
+        show_default=False,
+    ),
+]
+SolverTime = Annotated[
+    float | None,
+    typer.Option("--solver-time", help="Duration of a solver phase.", show_default=False),
+]

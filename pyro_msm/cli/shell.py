@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import typer
@@ -25,13 +26,16 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            whose = "" if leads() else f" (process {os.environ['RANK']})"
+            typer.echo(f"Error{whose}: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(WRONG_INPUT) from None
         except TrainingDiverged as error:
-            typer.echo(f"Error: {error}", err=True)
+            if leads():
+                typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
-            typer.echo("Interrupted.", err=True)
+            if leads():
+                typer.echo("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -43,10 +47,15 @@ class Notices(logging.Handler):
         typer.echo(self.format(record), err=True)
 
 
+def leads() -> bool:
+    """Whether this process speaks: of those that ``torchrun`` has started, the first."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
+
+
 def set_up_logging(quiet: bool) -> None:
     """Shows the notices of the library, only warnings where ``quiet``."""
     logger = logging.getLogger("pyro_msm")
-    logger.handlers = [Notices()]
+    logger.handlers = [Notices() if leads() else logging.NullHandler()]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
@@ -57,5 +66,7 @@ def say(text: str) -> None:
 
 def show(result: Any) -> None:
     """A result on stdout: a rich table, or plain text."""
+    if not leads():
+        return
     console = Console(soft_wrap=isinstance(result, str))
     console.print(escape(result) if isinstance(result, str) else result, highlight=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,7 @@ def start(
     flags = flags | {"data.fingerprint": fingerprint(source)}
     config = resolve(source, flags=flags, base=base, **layers)
     check_warm_start(config, out)
+    _check_processes(config)
     device = available_device(config.device)
     RunDirectory(out).check_free(force)
 
@@ -84,26 +87,58 @@ def reopen(source: str, out: Path, *, flags: dict[str, Any], **layers: Any) -> R
     flags = flags | {"data.fingerprint": fingerprint(source)}
     config = resolve(source, flags=flags, base=saved, **layers)
     check_same_config(saved, config, out)
+    _check_processes(config)
     available_device(config.device)
     config.save(run.config_file)
     return run
 
 
-def train(run: RunDirectory, *, resume: bool, quiet: bool) -> None:
-    """Trains every chain of a run, or what is left of them."""
-    config, dataset = run.config, dataset_of(run)
-    for index in range(config.chains):
-        chain, own = run.chain(index), run.chain_config(index)
-        if not chain.config_file.exists():
-            RunDirectory.create(chain.path, own)
-        elif index:
-            own.save(chain.config_file)
-        say(f"Training {config.model.family} into {chain.path} (seed {own.seed}).")
-        try:
-            _fit(own, dataset, chain, resume=resume and chain.has_checkpoint, quiet=quiet)
-        except KeyboardInterrupt:
-            typer.echo(_how_to_continue(run, chain), err=True)
-            raise typer.Exit(INTERRUPTED) from None
+def train(prepare: Callable[[], RunDirectory], *, resume: bool, quiet: bool) -> RunDirectory:
+    """Trains every chain of a run, or what is left of them.
+
+    Args:
+        prepare: makes or reopens the run; of several processes the leading one alone does so.
+        resume: go on from the last checkpoints.
+        quiet: show no progress.
+    """
+    from pyro_msm.inference import process_group
+
+    with process_group() as processes:
+        run = processes.by_leader(prepare)
+        dataset = dataset_of(run)
+        for index in range(run.config.chains):
+            chain = processes.by_leader(partial(_prepare_chain, run, index))
+            config = run.chain_config(index)
+            say(f"Training {config.model.family} into {chain.path} (seed {config.seed}).")
+            try:
+                _fit(config, dataset, chain, resume=resume and chain.has_checkpoint, quiet=quiet)
+            except KeyboardInterrupt:
+                if processes.leads:
+                    typer.echo(_how_to_continue(run, chain), err=True)
+                raise typer.Exit(INTERRUPTED) from None
+    return run
+
+
+def _prepare_chain(run: RunDirectory, index: int) -> RunDirectory:
+    chain, own = run.chain(index), run.chain_config(index)
+    if not chain.config_file.exists():
+        RunDirectory.create(chain.path, own)
+    elif index:
+        own.save(chain.config_file)
+    return chain
+
+
+def _check_processes(config: Config) -> None:
+    """Raises ``InputError`` where the processes of ``torchrun`` cannot train this together."""
+    from pyro_msm.inference import Processes
+
+    processes, family = Processes(), config.model.family
+    if processes.count > 1 and family != "multiscale":
+        raise InputError(
+            f"{processes.count} processes were started and {family} trains in one: start it alone, "
+            "or choose --model multiscale"
+        )
+    processes.share(config.training.windows)
 
 
 def _fit(
@@ -257,18 +292,26 @@ def evaluate(
         raise InputError(f"{run.path} has no ensemble yet: run `pyro-msm rollout {run.path}` first")
 
     from pyro_msm import analysis
+    from pyro_msm.cli import beside
     from pyro_msm.forecasting import open_ensemble
 
+    config = run.config
     with open_ensemble(run.path) as tree:
         seconds = {
             "train": run.training_seconds(),
             "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
         }
-        baselines = _baselines(tree, dataset_of(run), run.config)
+        chains, dataset = load_chains(run, config.device), dataset_of(run)
+        validation = beside.validation_of(tree, chains, dataset, config.seed)
+        trees = [tree] if validation is None else [tree, validation]
+        forecasts = beside.baselines_of(trees, dataset, config.model.family, chains[0].warmup)
         scores = analysis.evaluate(
-            tree, baselines=baselines, seconds=seconds, memory=int(memory * 2**30),
+            tree, baselines=forecasts[0], validation=validation,
+            validation_baselines=forecasts[-1], seconds=seconds, memory=int(memory * 2**30),
             scheduler=scheduler, progress=not quiet,
         )  # fmt: skip
+        scores["family"] = config.model.family
+        scores |= beside.own_scores(tree, chains, dataset, config, scores, not quiet)
     analysis.write_scores(run.scores, scores)
     return scores
 
@@ -330,26 +373,11 @@ def forecast(
     return forecaster.forecast(window, times, config.rollout.members, config.seed)
 
 
-def _baselines(tree: xr.DataTree, dataset: xr.Dataset, config: Config) -> dict[str, xr.Dataset]:
-    """Forecasts of the other baselines for the trajectories and stored times of an ensemble.
+def hybrid(
+    run: RunDirectory, initial: xr.Dataset | None, config: Config, until: float | None
+) -> xr.Dataset:
+    """A hybrid forecast of the first chain: see ``cli.hybrid.hybrid_forecast``."""
+    from pyro_msm.cli.hybrid import hybrid_forecast
 
-    They start from as many snapshots as the model did. One that does not apply to the data is left
-    out, and that is said.
-    """
-    from pyro_msm.forecasting.baselines import BASELINES
-
-    observed = tree.children["observed_data"]
-    times, warmup = observed.coords["time"].values, config.model.snapshots
-    past = dataset.sel(trajectory=observed.coords["trajectory"].values, time=slice(None, times[0]))
-    forecasts = {}
-    for name, kind in BASELINES.items():
-        if name == config.model.family:
-            continue
-        baseline = kind()
-        baseline.warmup = warmup
-        try:
-            baseline.fit(dataset)
-            forecasts[name] = baseline.forecast(past.isel(time=slice(-warmup, None)), times)
-        except InputError as error:
-            say(f"No {name} beside it: {error}.")
-    return forecasts
+    forecaster: Any = load_chains(run, config.device)[0]
+    return hybrid_forecast(run, forecaster, initial, config, until)

@@ -18,6 +18,7 @@ SCORES = {
     "CRPS": ("crps",),
     "spread/skill (target 1)": ("spread_skill",),
     "coverage of the 90 % band": ("coverage", "0.9", "observed"),
+    "Wasserstein distance of particles": ("particles", "wasserstein"),
     "diverged members": ("diverged",),
     "training [s]": ("seconds", "train"),
     "rollout [s]": ("seconds", "rollout"),
@@ -36,6 +37,8 @@ def systems_table() -> Table:
     for name in systems.names():
         system = systems.get(name)
         grid = "x".join(str(size) for size in system.shape)
+        if system.variable == "path":
+            grid = f"path of {', '.join(system.channels)}"
         sets = "/".join(str(count) for count in system.trajectories.values())
         if system.split_on == "time":
             sets = "one record"

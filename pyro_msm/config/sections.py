@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 MODELS: dict[str, dict[str, Any]] = {
     "multiscale": {"family": "multiscale"},
     "macro-only": {"family": "multiscale", "micro": 0, "frame": "fixed"},
+    "led": {"family": "led"},
+    "slow-fast": {"family": "slow-fast"},
     "persistence": {"family": "persistence"},
     "mean-trajectory": {"family": "mean-trajectory"},
     "regression": {"family": "regression"},
 }
 
 #: Families that are trained step by step; the others are fitted at once.
-TRAINED_FAMILIES = frozenset({"multiscale"})
+TRAINED_FAMILIES = frozenset({"multiscale", "led", "slow-fast"})
 
 Size = Annotated[int, Field(ge=1)]
 
@@ -72,14 +74,32 @@ class ModelConfig(Section):
     frame: Literal["fixed", "comoving"] = Field(
         "fixed", description="frame of the microscale parts: at rest, or moving with the field"
     )
+    detail: int = Field(
+        0, ge=0, description="width of the perceptron that tells detail from ζ (0: none)"
+    )
     physics: str | dict[str, float] | None = Field(
         None,
         description="known physics of the macroscale: 'system', a table of an equation's terms, or "
         "a function as 'package.module:name' (none: all is learned)",
     )
+    closure: float = Field(
+        0.5, gt=0, le=1, description="share of ζ's waves, the longest, that a closure of known "
+        "physics sees and changes"
+    )  # fmt: skip
+    dispersion: Literal["constant", "state"] = Field(
+        "constant", description="whether the dispersion of each scale depends on the other scale"
+    )
     time_input: bool = Field(False, description="give the drift the time (it may memorise it)")
     std_floor: float = Field(
         0.01, gt=0, description="smallest posterior standard deviation of the latent path"
+    )
+    bayesian: Literal["none", "normal", "lowrank"] = Field(
+        "none",
+        description="posterior over the weights of drift and dispersion: none (one value each), "
+        "normal (independent) or lowrank (joined by a covariance of rank 10)",
+    )
+    prior_scale: float = Field(
+        1.0, gt=0, description="their prior's standard deviation, for matrices over √inputs"
     )
 
     @field_validator("family")

@@ -52,6 +52,7 @@ class WindowBatch:
             everywhere.
         likelihood_scale: observations in the data for each one in the batch.
         path_scale: time in the data for each unit of time in the batch.
+        weights_scale: weight of what belongs to no window: 1 in a bound that is not scaled.
     """
 
     field: Tensor
@@ -64,6 +65,7 @@ class WindowBatch:
     points: Tensor | None = None
     likelihood_scale: float = 1.0
     path_scale: float = 1.0
+    weights_scale: float = 1.0
 
     @property
     def observation(self) -> Tensor:
@@ -141,32 +143,39 @@ class Windows:
         return self._snapshots.observed
 
     def draw(
-        self, batch: int, generator: torch.Generator | None = None, points: int | None = None
+        self,
+        batch: int,
+        generator: torch.Generator | None = None,
+        points: int | None = None,
+        share: slice = slice(None),
     ) -> WindowBatch:
         """``batch`` windows, each from a random trajectory and start (a CPU generator).
 
         With ``points`` the likelihood is evaluated at so many random grid points only, the same for
         all windows, and scaled up: an unbiased estimate at a fraction of the cost.
+
+        With ``share`` all are drawn, and those of the share returned, scaled as their own batch.
         """
         trajectories, count = self._snapshots.shape[:2]
-        which, start = self._choose(batch, generator)
+        which, start = (drawn[share] for drawn in self._choose(batch, generator))
+        own = len(which)
         duration = trajectories * (count - 1) * self.step
-        path_scale = duration / (batch * float(self.step * self._relative[-1]))
+        path_scale = duration / (own * float(self.step * self._relative[-1]))
         initial_weight = (start == 0) * (
-            trajectories / (batch * self._first_probability * path_scale)
+            trajectories / (own * self._first_probability * path_scale)
         )
-        share, chosen_points = 1.0, None
+        seen, chosen_points = 1.0, None
         whole = math.prod(self._snapshots.shape[3:])
         if points is not None and points < whole:
             chosen_points = torch.randint(whole, (points,), generator=generator)
-            chosen_points, share = chosen_points.to(self.device), points / whole
+            chosen_points, seen = chosen_points.to(self.device), points / whole
         windows = self.cut(which, start)
-        self._read_ahead(batch, generator)
+        self._read_ahead(batch, generator, share)
         return replace(
             windows,
             initial_weight=initial_weight.to(self._times),
             points=chosen_points,
-            likelihood_scale=trajectories * count / (batch * self.length * share),
+            likelihood_scale=trajectories * count / (own * self.length * seen),
             path_scale=path_scale,
         )
 
@@ -176,7 +185,7 @@ class Windows:
         chosen = torch.randint(len(self._choices), (batch,), generator=generator)
         return which, self._choices[chosen]
 
-    def _read_ahead(self, batch: int, generator: torch.Generator | None) -> None:
+    def _read_ahead(self, batch: int, generator: torch.Generator | None, share: slice) -> None:
         """Begins to read what the next draw will choose, if it is like this one.
 
         The generator is left as it is: its state is what a checkpoint keeps.
@@ -184,7 +193,7 @@ class Windows:
         if generator is not None and self._snapshots.on_disk:
             following = torch.Generator()
             following.set_state(generator.get_state())
-            which, start = self._choose(batch, following)
+            which, start = (drawn[share] for drawn in self._choose(batch, following))
             self._snapshots.read_ahead(which, self._steps(start))
 
     def _steps(self, start: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_msm.distributions.windows_noise import windows_noise
+
 
 class Marginals(NamedTuple):
     """N(mean, var) at some times, and how both move; each (batch…, times, state)."""
@@ -156,9 +158,7 @@ class GaussianPath(TorchDistribution):
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Independent draws of the marginals at the nodes, (sample…, batch…, N, state)."""
         mean, var = self._at_nodes[:2]
-        noise = torch.randn(
-            self._extended_shape(torch.Size(sample_shape)), dtype=mean.dtype, device=mean.device
-        )
+        noise = windows_noise(self._extended_shape(torch.Size(sample_shape)), mean)
         return mean + var.sqrt() * noise
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -9,26 +9,34 @@ import xarray as xr
 
 from pyro_msm.config import Config
 from pyro_msm.forecasting.baselines import BASELINES
+from pyro_msm.forecasting.bayesian import log_likelihood, prior_predictive
 from pyro_msm.forecasting.contract import Forecaster, initial_window, root_entropy
 from pyro_msm.forecasting.ensemble import open_ensemble, write_ensemble
 from pyro_msm.forecasting.families import FAMILIES
 from pyro_msm.forecasting.fit import Fit, fit
+from pyro_msm.forecasting.hybrid import Alternation, Hybrid
 from pyro_msm.forecasting.latent import LatentForecaster
+from pyro_msm.forecasting.led import LEDForecaster
 from pyro_msm.forecasting.multiscale import MultiscaleForecaster
 from pyro_msm.forecasting.rollout import rollout
 from pyro_msm.runs import RunDirectory
 
 __all__ = [
     "BASELINES",
+    "Alternation",
     "Fit",
     "Forecaster",
+    "Hybrid",
+    "LEDForecaster",
     "LatentForecaster",
     "MultiscaleForecaster",
     "build",
     "fit",
     "initial_window",
     "load_forecaster",
+    "log_likelihood",
     "open_ensemble",
+    "prior_predictive",
     "rollout",
     "root_entropy",
     "write_ensemble",

@@ -12,6 +12,7 @@ import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from pyro_msm.data.schema import variable
 from pyro_msm.forecasting.latent import LatentForecaster
 from pyro_msm.forecasting.layout import slices
 from pyro_msm.forecasting.streams import observation_noise
@@ -40,9 +41,10 @@ class Decoder:
         parts: the latent paths in the order of ``named_parts``, each
             (chain, draw, trajectory, time, …) with all times of the forecast.
         stored: indices among those of the times at which there are fields.
-        shape: (channel, x[, y]) of a field.
+        shape: (channel, x[, y]) of a field, or what follows time in another variable.
         root: root of the random streams of the first chain.
-        noise_std: of each chain, (channel,); None where the models have no observation noise.
+        noise_std: of each chain, to go with ``shape``; None where the models have no observation
+            noise.
     """
 
     chains: Sequence[LatentForecaster]
@@ -73,10 +75,10 @@ class Decoder:
         Returns:
             (draw, time, channel, x[, y]).
         """
-        found = [
-            _outer(self.chains[chain].decode(latents[:, part])["field"].values[:, 0], points)
-            for part in self._batches(*latents.shape[1::-1])
-        ]
+        found = []
+        for part in self._batches(*latents.shape[1::-1]):
+            decoded = self.chains[chain].decode(latents[:, part])
+            found.append(_outer(decoded[variable(decoded)].values[:, 0], points))
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def noisy(
@@ -92,7 +94,7 @@ class Decoder:
         if self.noise_std is None:
             return signal
         at = self.stored[list(times)].tolist()
-        std = self.noise_std[chain].reshape(-1, *(1 for _ in self.shape[1:])).astype(np.float32)
+        std = self.noise_std[chain].astype(np.float32)
         noisy = np.empty_like(signal)
         for part in self._batches(*signal.shape[:2]):
             noise = observation_noise(self.root + chain, draws[part], trajectory, at, self.shape)

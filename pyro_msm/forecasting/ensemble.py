@@ -11,6 +11,8 @@ import xarray as xr
 import zarr
 from xarray.core.indexing import LazilyIndexedArray
 
+from pyro_msm.data.schema import variable
+from pyro_msm.data.variables import along_labels
 from pyro_msm.errors import InputError
 from pyro_msm.files import replacing
 from pyro_msm.forecasting.contract import Forecaster, initial_window
@@ -53,12 +55,11 @@ def forecast_chains(
         initial = initial_window(data, forecaster.warmup)
         times = data["time"].values[forecaster.warmup - 1 :][stored]
         forecast = forecaster.forecast(initial, times, members, root + index)
-        names = {"member": "draw", "field": "signal"}
-        known = {k: v for k, v in names.items() if k in forecast or k in forecast.dims}
-        posterior = forecast.rename(known)
+        name = variable(forecast)
+        posterior = forecast.rename({"member": "draw", name: "signal"})
         drawn["posterior"].append(posterior)
         noisy = _observed(posterior, root + index, stored)
-        drawn["posterior_predictive"].append(noisy.to_dataset(name="field"))
+        drawn["posterior_predictive"].append(noisy.to_dataset(name=name))
     return {
         name: xr.concat(
             parts, "chain", data_vars=list(parts[0].data_vars), coords="minimal",
@@ -74,7 +75,7 @@ def _observed(posterior: xr.Dataset, root: int, stored: np.ndarray) -> xr.DataAr
     if "observation_std" not in posterior:
         return signal
     draws, trajectories, _, *shape = signal.shape
-    std = posterior["observation_std"].values.reshape(-1, *(1 for _ in shape[1:]))
+    std = along_labels(posterior["observation_std"].values, signal.dims[3:])
     noise = [
         observation_noise(root, range(draws), which, stored.tolist(), tuple(shape))
         for which in range(trajectories)
@@ -102,7 +103,7 @@ def truth_groups(
     """
     from_start = data.isel(time=slice(warmup - 1, None))
     truth = from_start.isel(time=stored)
-    observed = truth[["field"]]
+    observed = truth[[variable(truth)]]
     for name, (dims, values) in encoded.items():
         observed[f"encoded_{name}"] = ("trajectory", "time_full", *dims), values
     if encoded:
@@ -124,11 +125,19 @@ def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
 
 
 def with_decoded_fields(
-    posterior: xr.Dataset, predictive: xr.Dataset, decoder: Decoder, axes: Sequence[str]
+    posterior: xr.Dataset, predictive: xr.Dataset, decoder: Decoder, truth: xr.DataArray
 ) -> dict[str, xr.Dataset]:
-    """The two groups of members with fields that are decoded where they are read."""
+    """The two groups of members with fields that are decoded where they are read.
+
+    Args:
+        posterior: the group, with ``diverged_at``.
+        predictive: the group.
+        decoder: gives the fields.
+        truth: (trajectory, time, …), whose name and axes those of the members are.
+    """
     latest = Latest()
-    dims = ("chain", "draw", "trajectory", "time", *axes)
+    dims = ("chain", "draw", *truth.dims)
+    name = truth.name
     members, trajectories = posterior["diverged_at"].shape[1:]
     signal, noisy = (
         xr.Variable(
@@ -139,7 +148,7 @@ def with_decoded_fields(
     )
     return {
         "posterior": posterior.assign(signal=signal),
-        "posterior_predictive": predictive.assign(field=noisy),
+        "posterior_predictive": predictive.assign({name: noisy}),
     }
 
 
@@ -209,17 +218,22 @@ def _decoding(
         )
     store = zarr.open_group(path, mode="r")
     names = np.ravel(posterior.attrs["latent_parts"]).tolist()
-    observed = tree["observed_data"].to_dataset()["field"]
+    truths = tree["observed_data"].to_dataset()
+    observed = truths[variable(truths)]
+    noise = None
+    if "observation_std" in posterior:
+        noise = [
+            along_labels(std, observed.dims[2:]) for std in posterior["observation_std"].values
+        ]
     decoder = Decoder(
         chains,
         [store[f"posterior/{name}"] for name in names],
         np.searchsorted(posterior["time_full"].values, posterior["time"].values),
         observed.shape[2:],
         int(posterior.attrs["root"]),
-        list(posterior["observation_std"].values) if "observation_std" in posterior else None,
+        noise,
     )
-    axes = [str(dim) for dim in observed.dims[2:]]
-    for name, group in with_decoded_fields(posterior, predictive, decoder, axes).items():
+    for name, group in with_decoded_fields(posterior, predictive, decoder, observed).items():
         tree[name].dataset = group
     return tree
 

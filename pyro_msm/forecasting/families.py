@@ -7,7 +7,9 @@ from typing import Any, Protocol, Self
 import xarray as xr
 
 from pyro_msm.config import Config
+from pyro_msm.forecasting.led import LEDForecaster
 from pyro_msm.forecasting.multiscale import MultiscaleForecaster
+from pyro_msm.forecasting.slow_fast.forecaster import SlowFastForecaster
 
 
 class Family(Protocol):
@@ -37,4 +39,8 @@ class Family(Protocol):
         """The trained forecaster of a run directory."""
 
 
-FAMILIES: dict[str, type[Family]] = {"multiscale": MultiscaleForecaster}
+FAMILIES: dict[str, type[Family]] = {
+    "multiscale": MultiscaleForecaster,
+    "led": LEDForecaster,
+    "slow-fast": SlowFastForecaster,
+}

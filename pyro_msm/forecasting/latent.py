@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.schema import variable
 from pyro_msm.forecasting.contract import Forecaster, Randomness
 
 
@@ -54,7 +55,11 @@ class LatentForecaster(Forecaster):
 
     @abstractmethod
     def decode(self, latents: np.ndarray) -> xr.Dataset:
-        """``field`` and the named parts of the latents, for (time, member, trajectory, latent)."""
+        """The variable, and named parts of the latents, for (time, member, trajectory, latent).
+
+        The variable is ``field``, ``particles`` or ``path``, as in the training data; with it come
+        its coordinates, and ``observation_std`` where the model has learned one.
+        """
 
     @abstractmethod
     def values_per_snapshot(self) -> int:
@@ -81,7 +86,7 @@ def _labelled(block: xr.Dataset, initial: xr.Dataset, times: np.ndarray) -> xr.D
     if "trajectory" in initial.coords:
         block = block.assign_coords(trajectory=initial["trajectory"].values)
     # A state that is not finite makes every value of its snapshot so: one of them tells.
-    field = block["field"].values
-    finite = np.isfinite(field.reshape(*field.shape[:3], -1)[..., 0])
+    values = block[variable(block)].values
+    finite = np.isfinite(values.reshape(*values.shape[:3], -1)[..., 0])
     first = np.where(finite.all(2), np.nan, times[np.argmin(finite, axis=2)])
     return block.assign(diverged_at=(("member", "trajectory"), first))

@@ -38,6 +38,10 @@ class Layout:
     draws: int
     rows: int
 
+    def cut(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What a piece holds of samples of ``shape``."""
+        return *shape[:1], *(self.rows for _ in shape[1:2]), *shape[2:]
+
 
 def layout(chains: int, draws: int, shape: tuple[int, ...], memory: int = MEMORY) -> Layout:
     """The pieces for an ensemble of fields.
@@ -48,7 +52,8 @@ def layout(chains: int, draws: int, shape: tuple[int, ...], memory: int = MEMORY
     Args:
         chains: number of chains that are held together.
         draws: members of each.
-        shape: (channel, x[, y]) of a field.
+        shape: (channel, x[, y]) of a field. Of another variable it is what follows time; one with
+            a single axis has one row.
         memory: bytes to work with.
 
     Raises:
@@ -65,12 +70,18 @@ def layout(chains: int, draws: int, shape: tuple[int, ...], memory: int = MEMORY
     limit = memory // SHARE
     field = 4 * math.prod(shape)
     sample = chains * draws * field
+    most = row_count(shape)
     if sample <= limit:
-        return Layout(limit // sample, draws, shape[1])
+        return Layout(limit // sample, draws, most)
     group = max(1, GROUP // chains)
     fitting = limit // (chains * field) // group * group
-    rows = limit // (sample // shape[1])
-    return Layout(1, min(draws, max(group, fitting)), min(shape[1], max(1, rows)))
+    rows = limit // (sample // most)
+    return Layout(1, min(draws, max(group, fitting)), min(most, max(1, rows)))
+
+
+def row_count(shape: tuple[int, ...]) -> int:
+    """How many rows a sample of ``shape`` can be cut into."""
+    return shape[1] if len(shape) > 1 else 1
 
 
 def path_members(times: int, trajectories: int, size: int) -> int:

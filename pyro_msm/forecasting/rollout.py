@@ -14,6 +14,7 @@ import xarray as xr
 from pyro_msm import data as datasets
 from pyro_msm.cluster import Run, serially, workers
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.bayesian import log_likelihood
 from pyro_msm.forecasting.contract import Forecaster, Randomness, root_entropy
 from pyro_msm.forecasting.decoding import Array
 from pyro_msm.forecasting.ensemble import (
@@ -58,7 +59,7 @@ def rollout(
 
     Args:
         chains: independently trained forecasters (or one, or what ``fit`` returned).
-        data: a validated dataset with a ``field``.
+        data: a validated dataset.
         members: draws per chain; 79 makes the usual bands order statistics.
         generator: root of the random streams, see ``root_entropy``.
         splits: names of splits; those that the data lack are left out, but for the first.
@@ -73,7 +74,8 @@ def rollout(
 
     Returns:
         The groups ``posterior``, ``posterior_predictive``, ``observed_data`` and
-        ``constant_data`` (see ``docs/ensembles.md``).
+        ``constant_data`` (see ``docs/ensembles.md``), and ``log_likelihood`` of the training data
+        where the weights are random.
 
     Raises:
         InputError: no members, the first split is missing, or the store cannot be written.
@@ -92,6 +94,7 @@ def rollout(
     name = getattr(forecasters[0], "label", forecasters[0].name)
     attrs = {"seconds_rollout": 0.0, "members": members, "model": name}
     truth = truth_groups(chosen, labels, warmup, stored, _encoded(forecasters[0], chosen), attrs)
+    truth |= log_likelihood(forecasters, data, members, root)
     latent = [one for one in forecasters if isinstance(one, LatentForecaster)]
     if len(latent) < len(forecasters):
         began = time.perf_counter()
@@ -133,10 +136,11 @@ def _in_memory(plan: Plan, truth: Groups, fields: bool, progress: bool) -> xr.Da
         group, variable = name.split("/")
         groups[group][variable] = spec.dims, arrays[name]
     if not fields:
-        axes = [str(dim) for dim in truth["observed_data"]["field"].dims[2:]]
+        observed = truth["observed_data"]
         groups = with_decoded_fields(
-            groups["posterior"], groups["posterior_predictive"], plan.decoder(arrays), axes
-        )
+            groups["posterior"], groups["posterior_predictive"], plan.decoder(arrays),
+            observed[plan.kind.name],
+        )  # fmt: skip
     return _tree(groups | truth)
 
 

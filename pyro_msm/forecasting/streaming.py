@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.variables import along_labels, kind_of
 from pyro_msm.forecasting.contract import initial_window
 from pyro_msm.forecasting.decoding import Array, Decoder, named_parts
 from pyro_msm.forecasting.latent import LatentForecaster
@@ -68,7 +69,10 @@ class Plan:
 
     Attributes:
         times: all times of the forecast.
-        noise_std: learned observation noise of each chain, (channel,); None where there is none.
+        kind: what variable it is.
+        noise_std: learned observation noise of each chain, to go with ``shape``; None where there
+            is none.
+        shape: what follows time in the variable: (channel, x[, y]) of a field.
         path_blocks: (chain, first member, last + 1), with all times.
         field_blocks: (chain, trajectory, first stored time, last + 1), with all members.
     """
@@ -90,9 +94,12 @@ class Plan:
         samples = [self._sample(forecaster) for forecaster in chains]
         latents, self._decoded = samples[0]
         self._parts = named_parts(chains[0], latents)
-        self.shape = self._decoded["field"].shape[3:]
+        self.kind = kind_of(self._decoded)
+        self.shape = self._decoded[self.kind.name].shape[3:]
         noise = [decoded.get("observation_std") for _, decoded in samples]
-        self.noise_std = None if noise[0] is None else [np.asarray(std) for std in noise]
+        self.noise_std = None
+        if noise[0] is not None:
+            self.noise_std = [along_labels(np.asarray(std), self.axes) for std in noise]
         self.piece = layout(1, members, self.shape, memory)
         self._latent_size = latents.shape[-1]
         together = path_members(len(self.times), self.trajectories, self._latent_size)
@@ -110,6 +117,11 @@ class Plan:
             for trajectory in range(self.trajectories)
             for part in slices(len(stored), self._count)
         ]
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The dimensions of ``shape``."""
+        return tuple(map(str, self._decoded[self.kind.name].dims[3:]))
 
     @property
     def part_names(self) -> list[str]:
@@ -134,22 +146,25 @@ class Plan:
                 (*lead, len(self.times), *each),
                 (1, self._together, 1, min(rows, len(self.times)), *each),
             )
-        axes = tuple(map(str, self._decoded["field"].dims[3:]))
         if hasattr(self.chains[0], "macro_part"):
-            dims = ("chain", "trajectory", "time", *axes)
+            dims = ("chain", "trajectory", "time", *self.axes)
             shape = (lead[0], lead[2], len(self.stored), *self.shape)
             for name in MEANS:
                 found[f"posterior/{name}"] = Spec(dims, shape, (1, 1, self._count, *self.shape))
         if fields:
-            channels, _, *rest = self.shape
             times = max(1, self._count // CHUNKS)
-            for name in ("posterior/signal", "posterior_predictive/field"):
+            for name in ("posterior/signal", self.predictive):
                 found[name] = Spec(
-                    (*AHEAD, "time", *axes),
+                    (*AHEAD, "time", *self.axes),
                     (*lead, len(self.stored), *self.shape),
-                    (1, self.piece.draws, 1, times, channels, self.piece.rows, *rest),
+                    (1, self.piece.draws, 1, times, *self.piece.cut(self.shape)),
                 )
         return found
+
+    @property
+    def predictive(self) -> str:
+        """Where the members with observation noise stand."""
+        return f"posterior_predictive/{self.kind.name}"
 
     def small(self) -> dict[str, xr.Dataset]:
         """Coordinates and small variables of the two groups that hold members."""
@@ -158,14 +173,14 @@ class Plan:
             "draw": np.arange(self.members),
             "time": self.times[self.stored],
         }
-        axes = self._decoded["field"].dims[3:]
-        coords |= {str(a): self._decoded[a] for a in axes if a in self._decoded.coords}
+        coords |= {a: self._decoded[a] for a in self.axes if a in self._decoded.coords}
         if "trajectory" in self.initial.coords:
             coords["trajectory"] = self.initial["trajectory"].values
         predictive = xr.Dataset(coords=coords)
         posterior = predictive.assign_coords(time_full=self.times)
         if self.noise_std is not None:
-            posterior["observation_std"] = ("chain", "channel"), np.stack(self.noise_std)
+            noise = np.stack([std.ravel() for std in self.noise_std])
+            posterior["observation_std"] = ("chain", self.kind.label), noise
         return {"posterior": posterior, "posterior_predictive": predictive}
 
     def decoder(self, arrays: Mapping[str, Array]) -> Decoder:
@@ -215,7 +230,7 @@ class Filling:
                 noisy = decoder.noisy(signal, chain, draws, trajectory, times)
                 place = (chain, part, trajectory, slice(first, stop))
                 self.arrays["posterior/signal"][place] = signal
-                self.arrays["posterior_predictive/field"][place] = noisy
+                self.arrays[plan.predictive][place] = noisy
             signals = signals + signal.sum(0, dtype=np.float64)
             paths = paths + latents.sum(1, dtype=np.float64)
         macro, micro = (f"posterior/{name}" for name in MEANS)

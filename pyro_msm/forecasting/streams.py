@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 #: What a stream is for; different purposes never share one.
-DYNAMICS, INITIAL, OBSERVATION = 0, 1, 2
+DYNAMICS, INITIAL, OBSERVATION, WEIGHTS = 0, 1, 2, 3
 
 #: Rows of a stream that are drawn together.
 LENGTH = 128
@@ -110,3 +110,24 @@ def observation_noise(
             first = max(begin - members.start, 0)
             noise[first : first + len(wanted), place] = wanted
     return noise.reshape(len(members), len(times), *shape)
+
+
+def weights_noise(root: int, members: range, size: int) -> np.ndarray:
+    """Standard normal noise for the weights of whole members: float32 (member, size).
+
+    A number depends on the root, its own member and its place only.
+
+    Args:
+        root: see ``root_entropy``.
+        members: indices of the members.
+        size: numbers of a member.
+
+    Example:
+        >>> bool((weights_noise(0, range(3), 4)[2:] == weights_noise(0, range(2, 3), 4)).all())
+        True
+    """
+    noise = np.empty((len(members), size), np.float32)
+    for row, member in zip(noise, members, strict=True):
+        seed = np.random.SeedSequence(root, spawn_key=(WEIGHTS, member))
+        np.random.Generator(np.random.SFC64(seed)).standard_normal(dtype=np.float32, out=row)
+    return noise

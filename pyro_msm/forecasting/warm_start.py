@@ -7,7 +7,7 @@ from pyro_msm.errors import InputError
 from pyro_msm.runs import RunDirectory
 
 #: Keys of the model that growth may change.
-FREE = frozenset({"micro", "warm_start"})
+FREE = frozenset({"bayesian", "micro", "prior_scale", "warm_start"})
 
 
 def warm_start_of(model: ModelConfig) -> RunDirectory | None:

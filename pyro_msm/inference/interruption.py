@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Interruption:
-    """Holds Ctrl-C back until ``check`` is called, where training is in a state worth saving.
+    """Notes Ctrl-C in ``pending`` for where training is in a state worth saving.
 
     A second Ctrl-C raises at once, wherever that is. Outside the main thread, where Python delivers
     no signals, nothing is held back.
@@ -31,11 +31,6 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         if self._main:
             signal.signal(signal.SIGINT, self._before)
-
-    def check(self) -> None:
-        """Raises ``KeyboardInterrupt`` if Ctrl-C has been pressed."""
-        if self.pending:
-            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.twice = self.pending

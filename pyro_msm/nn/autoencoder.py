@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ class FieldEncoder(nn.Module):
     Args:
         basis: the decomposition, shared with the decoder.
         latent: size d_z of the latents, at most the basis' rank.
-        network: "mlp" (residual, on the whitened coordinates), "convolution" (on the field) or "pod"
-            (none: the coordinates themselves; a decoder has a perceptron nevertheless).
+        network: "mlp" (residual, on the whitened coordinates), "convolution" (on the field) or
+            "pod" (none: the coordinates themselves; a decoder has a perceptron nevertheless).
         hidden: width (or number of channels) of the network.
         layers: its number of hidden layers.
         variational: also give a standard deviation.
@@ -153,7 +154,7 @@ class ConvolutionalEncoder(nn.Module):
         self, shape: Sequence[int], outputs: int, channels: int, layers: int, periodic: bool
     ) -> None:
         super().__init__()
-        padding = "circular" if periodic else "replicate"
+        padding: Literal["circular", "replicate"] = "circular" if periodic else "replicate"
         parts: list[nn.Module] = []
         width, points = shape[0], shape[1]
         for _ in range(layers):
@@ -186,7 +187,7 @@ class ConvolutionalDecoder(nn.Module):
         self, shape: Sequence[int], inputs: int, channels: int, layers: int, periodic: bool
     ) -> None:
         super().__init__()
-        padding = "circular" if periodic else "replicate"
+        padding: Literal["circular", "replicate"] = "circular" if periodic else "replicate"
         self.sizes = [shape[1]]
         for _ in range(layers):
             self.sizes.insert(0, -(-self.sizes[0] // 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_msm.nn.residual import ResidualMLP
 
 #: Gated cells, and how many vectors of ``memory`` numbers each carries along.
-CELLS: dict[str, tuple[type[nn.RNNBase], int]] = {"gru": (nn.GRU, 1), "lstm": (nn.LSTM, 2)}
+CELLS: dict[str, tuple[type[nn.GRU | nn.LSTM], int]] = {"gru": (nn.GRU, 1), "lstm": (nn.LSTM, 2)}
 
 
 class Step(NamedTuple):
@@ -91,7 +91,7 @@ class Propagator(nn.Module):
         super().__init__()
         self.latent, self.components = latent, components
         self.memory = 0 if cell == "none" else memory
-        self.cell: nn.RNNBase | None = None
+        self.cell: nn.GRU | nn.LSTM | None = None
         self.state_size = 0
         if self.memory:
             kind, vectors = CELLS[cell]
@@ -126,7 +126,7 @@ class Propagator(nn.Module):
         inputs = (inputs - self.inputs_centre) / self.inputs_spread
         seen = torch.cat([(latents - self.centre) / self.spread, inputs], -1)
         if self.cell is not None:
-            memory, state = self._remember(seen, state)
+            memory, state = self._remember(self.cell, seen, state)
             seen = torch.cat([seen, memory], -1)
         found = self.network(seen)
         if self.components == 1:
@@ -139,12 +139,12 @@ class Propagator(nn.Module):
         log_std = (log_std + self.log_std).clamp(-12, 4) + self.rate.log()
         return Step(logits.squeeze(-1), mean, log_std), state
 
-    def _remember(self, seen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def _remember(self, cell: Any, seen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         parts = tuple(part.contiguous() for part in state.unsqueeze(0).split(self.memory, -1))
         if len(parts) == 1:
-            memory, hidden = self.cell(seen, parts[0])
+            memory, hidden = cell(seen, parts[0])
             return memory, hidden.squeeze(0)
-        memory, hidden = self.cell(seen, parts)
+        memory, hidden = cell(seen, parts)
         return memory, torch.cat(hidden, -1).squeeze(0)
 
     def free(self, latent: Tensor, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyro_msm.analysis.diagnostics.latents import latent_statistics
+from pyro_msm.analysis.diagnostics.parts import part_scores
 from pyro_msm.analysis.diagnostics.spectra import spectrum_of
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.forecasting.layout import MEMORY
@@ -66,7 +67,8 @@ def scales(
         ``variance_fraction``: of a, of b and of twice their covariance in Var(a + b), which sum
         to 1; ``explained``: 1 − Var(y − a)/Var(y) and 1 − Var(y − a − b)/Var(y); ``correlation``
         of a and b (``field``) and of their energies over times and trajectories (``energy``);
-        ``spectrum`` of each; ``latents``; and ``by_lead_time``.
+        ``spectrum`` of each; ``latents``; ``parts``, the states scored against their own truth;
+        and ``by_lead_time``.
     """
     posterior = ensemble.tree["posterior"].to_dataset()
     if any(name not in posterior for name in NAMES):
@@ -105,6 +107,7 @@ def scales(
         "wavenumber": spectrum.wavenumber,
         "spectrum": spectra,
         "latents": latent_statistics(ensemble, trajectories, memory),
+        "parts": part_scores(ensemble, trajectories, memory),
         "by_lead_time": {
             "lead_time": ensemble.lead_time[1:],
             "variance_fraction_macro": lists["variance_fraction"]["macro"],

@@ -75,15 +75,15 @@ def observation_variance(ensemble: Ensemble) -> np.ndarray | None:
     Chains are averaged: what they disagree on about the noise is not ignorance about the field.
     """
     posterior = ensemble.tree["posterior"].to_dataset()
-    channels = ensemble.observed.sizes["channel"]
+    label = ensemble.kind.label
     if "observation_std" in posterior:
         squares = posterior["observation_std"].astype(float) ** 2
-        spare = [d for d in squares.dims if d != "channel"]
-        return np.broadcast_to(squares.mean(spare).values, channels)
+        spare = [d for d in squares.dims if d != label]
+        return np.broadcast_to(squares.mean(spare).values, ensemble.labels)
     noise = ensemble.attrs.get("noise_std")
     if noise is None:
         return None
-    return np.broadcast_to(np.asarray(noise, float) ** 2, channels)
+    return np.broadcast_to(np.asarray(noise, float) ** 2, ensemble.labels)
 
 
 def variance_fields(tree: xr.DataTree) -> xr.Dataset:
@@ -109,6 +109,6 @@ def variance_fields(tree: xr.DataTree) -> xr.Dataset:
     found: dict[str, Any] = {name: (dims, values) for name, values in fields.items()}
     noise = observation_variance(ensemble)
     if noise is not None:
-        found["observation"] = ("channel", noise)
+        found["observation"] = (ensemble.kind.label, noise)
     coords = {d: ensemble.observed[d] for d in dims if d in ensemble.observed.coords}
     return xr.Dataset(found, coords)

@@ -44,7 +44,8 @@ def error_growth(result: Mapping[str, Any]) -> Figure:
 
     right.plot(lead, _curve(lists["rmse"]), label="error of the mean (RMSE)", **style.TRUTH)
     right.plot(lead, _curve(lists["spread"]), label="spread", **style.MEAN)
-    style.tidy(right, "lead time", f"units of the field ({result['spread_skill_against']} truth)")
+    units = f"units of the {result.get('variable', 'field')}"
+    style.tidy(right, "lead time", f"{units} ({result['spread_skill_against']} truth)")
     right.set_ylim(bottom=0)
     style.legend_above(right, 1)
     caption = (

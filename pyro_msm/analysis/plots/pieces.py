@@ -87,10 +87,11 @@ def axis(ensemble: Ensemble, name: str) -> np.ndarray:
 
 
 def channel_name(ensemble: Ensemble, channel: int) -> str:
-    """The channel's name, or ``field`` where it has none."""
-    if "channel" in ensemble.observed.coords:
-        return str(ensemble.observed["channel"].values[channel])
-    return "field"
+    """Name of a channel or component, or of the variable where it has none."""
+    label = ensemble.kind.label
+    if label in ensemble.observed.coords:
+        return str(ensemble.observed[label].values[channel])
+    return ensemble.kind.name
 
 
 def mean_part(ensemble: Ensemble, name: str, trajectory: int) -> xr.DataArray | None:

@@ -28,7 +28,8 @@ LOOKS = {
 def variance_parts(
     ensemble: Ensemble, result: Mapping[str, Any], trajectory: int = 0, channel: int = 0
 ) -> Figure:
-    """Left: the parts of the variance over lead time. Right: two of them in space and time.
+    """Left: the parts of the variance over lead time. Right: two of them in space and time, of a
+    field.
 
     Args:
         ensemble: a rollout.
@@ -45,6 +46,16 @@ def variance_parts(
         bool(known), "the variance of the members is not known: one draw a chain, or diverged"
     )
     figure = style.new_figure(3.1)
+    note = f" Not known here: {parts['note']}." if parts["note"] else ""
+    words = (
+        "Sources of the forecast's variance (law of total variance): means over "
+        f"{pieces.trajectories(result)}, stacked; their sum is the variance of the members "
+        "with observation noise. More data or a better model can reduce the part between chains "
+        f"only.{note}"
+    )
+    if not ensemble.kind.spatial:
+        _stack(figure.subplots(), parts)
+        return style.finish(figure, words)
     left, *right = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     _stack(left, parts)
     which = ensemble.signal["trajectory"].values[trajectory]
@@ -54,12 +65,8 @@ def variance_parts(
         values = np.sqrt(np.maximum(maps[name].isel(trajectory=0, channel=channel).values, 0))
         _map(figure, axes, ensemble, values, name)
     last = "" if ensemble.observed.ndim == 4 else ", at the last time"
-    note = f" Not known here: {parts['note']}." if parts["note"] else ""
     caption = (
-        "Sources of the forecast's variance (law of total variance). Left: means over "
-        f"{pieces.trajectories(result)}, stacked; their sum is the variance of the members "
-        "with observation noise. More data or a better model can reduce the part between chains "
-        f"only.{note} Right: standard deviations within and between chains for trajectory {which}"
+        f"{words} Right: standard deviations within and between chains for trajectory {which}"
         f"{last}."
     )
     return style.finish(figure, caption)
@@ -87,7 +94,7 @@ def _stack(axes: Axes, parts: Mapping[str, Any]) -> None:
         bottom = bottom + curve
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
-    style.tidy(axes, "lead time", "variance (squared units of the field)")
+    style.tidy(axes, "lead time", "variance (squared units)")
     style.legend_above(axes, 1)
 
 

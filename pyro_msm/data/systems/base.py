@@ -36,7 +36,8 @@ class System(ABC):
     its source), ``channels`` (or components), ``boundary`` and ``domain`` (one entry an axis),
     ``initial_names`` (the random quantities of the initial condition), ``split_on`` ("time" where
     the data are one record), ``version`` (raised whenever the numbers that ``simulate`` gives for
-    the same seed change), ``unobserved`` (what an equation of the observed field alone would lack).
+    the same seed change), ``lyapunov_time`` (in which errors grow e-fold; None: not chaotic),
+    ``unobserved`` (what an equation of the observed field alone would lack).
     """
 
     name: ClassVar[str]
@@ -49,6 +50,7 @@ class System(ABC):
     initial_names: ClassVar[tuple[str, ...]]
     split_on: ClassVar[str] = "trajectory"
     version: ClassVar[int] = 1
+    lyapunov_time: ClassVar[float | None] = None
     unobserved: ClassVar[str] = "its equation has other terms"
 
     points: int = option(1000, "grid points", minimum=8)
@@ -138,6 +140,21 @@ class System(ABC):
     ) -> np.ndarray:
         """Random states at time 0, (count, channel, x[, y])."""
         return self.initial_state(self.initial_parameters(generator, count, extrapolation))
+
+    def parameters_of(self, split: str, index: int, generator: np.random.Generator) -> np.ndarray:
+        """``initial_parameters`` (1, …) of trajectory ``index`` of a split: drawn, but where a
+        system has published ones for it."""
+        return self.initial_parameters(generator, 1, split == "extrapolation")
+
+    def start_times(self, parameters: np.ndarray) -> float | np.ndarray:
+        """Absolute times (trajectory,) at which trajectories of these ``initial_parameters`` start:
+        what ``step`` calls ``t`` is that of the dataset plus this. Zero, but for forced systems."""
+        return 0.0
+
+    def forcing(self, parameters: np.ndarray, times: np.ndarray) -> np.ndarray | None:
+        """What drives the trajectories from outside at ``times`` of the dataset, (trajectory, time,
+        component) with the components of the variable; None: nothing does."""
+        return None
 
     def observe(self, state: np.ndarray) -> np.ndarray:
         """The field that is observed of a state: here all of it."""

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.data.io import Part
-from pyro_msm.data.schema import DIMENSIONS
+from pyro_msm.data.schema import COMPANIONS, DIMENSIONS
 from pyro_msm.data.splits import SPLITS
 from pyro_msm.errors import InputError
 
@@ -60,15 +60,19 @@ class Simulation:
     @cached_property
     def splits(self) -> list[str]:
         """The split of each trajectory."""
-        return [split for split in SPLITS for _ in range(self.counts.get(split, 0))]
+        return [split for split, _ in self._places]
+
+    @cached_property
+    def _places(self) -> list[tuple[str, int]]:
+        """The split of each trajectory, and which of it this is."""
+        return [(split, index) for split in SPLITS for index in range(self.counts.get(split, 0))]
 
     @cached_property
     def _streams(self) -> list[list[np.random.SeedSequence]]:
         """Of each trajectory: initial condition, dynamics, observation noise."""
         return [
             np.random.SeedSequence([int(self.seed), SPLITS.index(split), index]).spawn(3)
-            for split in SPLITS
-            for index in range(self.counts.get(split, 0))
+            for split, index in self._places
         ]
 
     @cached_property
@@ -76,10 +80,8 @@ class Simulation:
         """(trajectory, initial_parameter)."""
         return np.concatenate(
             [
-                self.system.initial_parameters(
-                    np.random.default_rng(initial), 1, split == "extrapolation"
-                )
-                for split, (initial, _, _) in zip(self.splits, self._streams, strict=True)
+                self.system.parameters_of(*place, np.random.default_rng(initial))
+                for place, (initial, _, _) in zip(self._places, self._streams, strict=True)
             ]
         )
 
@@ -120,13 +122,14 @@ class Simulation:
         system, times = self.system, self.system.times
         generators = [np.random.default_rng(stream) for _, stream, _ in self._streams[place]]
         state = system.initial_state(self.parameters[place])
+        start = system.start_times(self.parameters[place])
         first = system.observe(state)
         clean = np.empty((first.shape[0], len(times), *first.shape[1:]), dtype=np.float32)
         clean[:, 0] = first
         for index, (t, following) in enumerate(itertools.pairwise(times), start=1):
             # Overflow is told below, with what to do about it.
             with np.errstate(over="ignore", invalid="ignore"):
-                state = system.step(state, float(t), float(following - t), generators)
+                state = system.step(state, t + start, float(following - t), generators)
             if not np.abs(state).max() < np.finfo(np.float32).max:
                 raise InputError(
                     f"system {system.name} does not stay finite with these options "
@@ -144,11 +147,15 @@ class Simulation:
         labels = "channel" if "channel" in dims else "component"
         dimensionless = {"units": "1"}
         chosen = {entry.name: getattr(system, entry.name) for entry in fields(system)}
+        forcing = system.forcing(self.parameters, system.times)
+        driven = {} if forcing is None else {"forcing": (COMPANIONS["forcing"], forcing)}
+        chaotic = {} if system.lyapunov_time is None else {"lyapunov_time": system.lyapunov_time}
         return xr.Dataset(
             {
                 system.variable: (dims, noisy, {**dimensionless, "long_name": "observed"}),
                 "clean": (dims, clean, {**dimensionless, "long_name": "without noise"}),
                 "initial_parameters": (("trajectory", "initial_parameter"), self.parameters),
+                **driven,
             },
             coords={
                 "trajectory": np.arange(len(self.splits)),
@@ -167,6 +174,7 @@ class Simulation:
                 "generator_version": system.version,
                 "noise_std": self.noise_std,
                 "seed": int(self.seed),
+                **chaotic,
             },
         )
 

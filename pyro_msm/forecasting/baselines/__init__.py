@@ -9,14 +9,18 @@ import xarray as xr
 
 from pyro_msm.forecasting.baselines.analog import Analog
 from pyro_msm.forecasting.baselines.coarse_dns import CoarseDns
+from pyro_msm.forecasting.baselines.coarse_pde_gp import CoarsePdeGp
+from pyro_msm.forecasting.baselines.coarse_pde_neural import CoarsePdeNeural
 from pyro_msm.forecasting.baselines.dmd import Dmd
 from pyro_msm.forecasting.baselines.fitting import fit_each
 from pyro_msm.forecasting.baselines.fno import Fno
 from pyro_msm.forecasting.baselines.mean_trajectory import MeanTrajectory
 from pyro_msm.forecasting.baselines.persistence import Persistence
 from pyro_msm.forecasting.baselines.pod_linear import PodLinear
+from pyro_msm.forecasting.baselines.pod_rnn import PodRnn
 from pyro_msm.forecasting.baselines.pod_sindy import PodSindy
 from pyro_msm.forecasting.baselines.regression import InitialRegression
+from pyro_msm.forecasting.baselines.reservoir import Reservoir
 from pyro_msm.forecasting.contract import Forecaster
 
 __all__ = [
@@ -24,13 +28,17 @@ __all__ = [
     "BASELINES",
     "Analog",
     "CoarseDns",
+    "CoarsePdeGp",
+    "CoarsePdeNeural",
     "Dmd",
     "Fno",
     "InitialRegression",
     "MeanTrajectory",
     "Persistence",
     "PodLinear",
+    "PodRnn",
     "PodSindy",
+    "Reservoir",
     "fit_all",
 ]
 
@@ -41,7 +49,19 @@ BASELINES: dict[str, type[Forecaster]] = {
 
 #: Every one, for benchmarks.
 ALL_BASELINES: dict[str, type[Forecaster]] = BASELINES | {
-    baseline.name: baseline for baseline in (Analog, PodLinear, Dmd, PodSindy, Fno, CoarseDns)
+    baseline.name: baseline
+    for baseline in (
+        Analog,
+        PodLinear,
+        Dmd,
+        PodSindy,
+        PodRnn,
+        Reservoir,
+        Fno,
+        CoarsePdeNeural,
+        CoarsePdeGp,
+        CoarseDns,
+    )
 }
 
 

@@ -8,6 +8,7 @@ from scipy.interpolate import CubicSpline
 
 from pyro_msm.data.lazy import check_fits
 from pyro_msm.data.schema import variable
+from pyro_msm.data.variables import kind_of
 from pyro_msm.errors import InputError
 
 
@@ -20,6 +21,20 @@ def observed(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     check_fits(data[variable(data)], "this baseline")
     mask = data["mask"].values if "mask" in data else None
     return data[variable(data)].values, mask
+
+
+def check_comparable(data: xr.Dataset, name: str) -> None:
+    """Checks that values at the same place of two snapshots belong together.
+
+    Raises:
+        InputError: the data are particles, whose order means nothing.
+    """
+    kind = kind_of(data)
+    if not kind.pointwise:
+        raise InputError(
+            f"{name} combines values at the same place of several snapshots, and the order of "
+            f"{kind.name} means nothing: it does not apply"
+        )
 
 
 def observed_mean(

@@ -57,8 +57,11 @@ class CoarseDns(Forecaster):
         """Learns nothing but which restriction and scheme do best.
 
         Raises:
-            InputError: the data are not from a simulated system, which has equations to integrate.
+            InputError: the data are not from a simulated system, which has equations to integrate,
+                or no field.
         """
+        if not space_axes(data):
+            raise InputError("coarse-dns solves for fields on a grid, and this dataset has none")
         self._system = _described(data)
         self._grid = {axis: data[axis].values.astype(float) for axis in space_axes(data)}
         self._mean = arrays.observed_mean(*arrays.observed(select(data, "train")), axis=(0, 1))

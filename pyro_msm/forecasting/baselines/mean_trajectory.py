@@ -28,7 +28,12 @@ class MeanTrajectory(Forecaster):
         self._mean = np.zeros((1, 1), dtype=np.float32)
 
     def fit(self, data: xr.Dataset) -> Self:
-        """Averages the training split."""
+        """Averages the training split.
+
+        Raises:
+            InputError: the data are particles.
+        """
+        arrays.check_comparable(data, self.name)
         train = select(data, "train")
         values, mask = arrays.observed(train)
         if data["split"].dims == ("time",):

@@ -68,8 +68,10 @@ class InitialRegression(Forecaster):
         """Fits on the training split; chooses rank and ridge on the validation split.
 
         Raises:
-            InputError: a record that is split in time, or fewer snapshots than ``warmup``.
+            InputError: particles, a record that is split in time, or fewer snapshots than
+                ``warmup``.
         """
+        arrays.check_comparable(data, self.name)
         if data["split"].dims == ("time",):
             raise InputError(
                 "regression from initial conditions needs several trajectories: this dataset is "

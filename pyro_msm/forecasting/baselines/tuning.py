@@ -15,6 +15,7 @@ from pyro_msm.forecasting.baselines.pod import Pod
 
 JUDGED_TIMES = 101
 HELD_OUT = 4
+PREDICTABLE = 2
 
 
 class Record(NamedTuple):
@@ -35,9 +36,14 @@ def gathered(data: xr.Dataset, name: str, warmup: int) -> Record:
     Without a validation split every third training trajectory is held out to choose them; where
     there are fewer than three trajectories, the last quarter of the training times.
 
+    Where the attribute ``lyapunov_time`` says that the data are chaotic, the second is cut into
+    windows of two such times: over longer ones the best forecast is the mean of all states, which
+    is none.
+
     Raises:
-        InputError: too few snapshots, or not at equal steps.
+        InputError: particles, too few snapshots, or not at equal steps.
     """
+    arrays.check_comparable(data, name)
     train = select(data, "train")
     step = arrays.uniform_step(train["time"].values, name)
     learned, borrowed = arrays.filled_in_time(*arrays.observed(train)), False
@@ -55,7 +61,19 @@ def gathered(data: xr.Dataset, name: str, warmup: int) -> Record:
             f"{warmup + 1} to choose its settings by: the data have {learned.shape[1]} and "
             f"{held_out.shape[1]}"
         )
+    if "lyapunov_time" in data.attrs:
+        frames = round(PREDICTABLE * data.attrs["lyapunov_time"] / step)
+        held_out = _windows(held_out, max(frames, 2) + warmup)
     return Record(learned, held_out, step, borrowed)
+
+
+def _windows(values: np.ndarray, frames: int) -> np.ndarray:
+    """(trajectory · window, frames, …), one after the other; the whole where it is shorter."""
+    count = values.shape[1] // frames
+    if count < 2:
+        return values
+    cut = values[:, : count * frames]
+    return cut.reshape(len(cut) * count, frames, *cut.shape[2:])
 
 
 def judged(count: int, warmup: int) -> np.ndarray:
