@@ -224,9 +224,7 @@ def test_what_never_changes_stays(kind):
     assert_allclose(forecast["field"], 3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Analog, *DYNAMIC, PodSindy])
-@pytest.mark.parametrize("name", ["path", "particles"])
-def test_paths_and_particles(kind, name):
+def turning_points(name):
     """Points on a circle of random radius, all turning at the same rate."""
     angle = np.linspace(0, 6, 31)[:, None] + np.arange(2)
     turning = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -235,7 +233,7 @@ def test_paths_and_particles(kind, name):
     dims = ("trajectory", "time", "particle", "component")
     if name == "path":
         values, dims = values[:, :, 0], ("trajectory", "time", "component")
-    record = data.validate(
+    return data.validate(
         xr.Dataset(
             {name: (dims, values)},
             {
@@ -245,10 +243,21 @@ def test_paths_and_particles(kind, name):
             },
         )
     )
+
+
+@pytest.mark.parametrize("kind", [Analog, *DYNAMIC, PodSindy])
+def test_paths(kind):
+    record = turning_points("path")
     test = data.select(record, "test")
     forecast = kind().fit(record).forecast(start(test), test["time"].values[1:])
-    assert forecast[name].dims == ("member", *dims)
-    assert_allclose(forecast[name][0], test[name][:, 1:], atol=0.2)
+    assert forecast["path"].dims == ("member", "trajectory", "time", "component")
+    assert_allclose(forecast["path"][0], test["path"][:, 1:], atol=0.2)
+
+
+@pytest.mark.parametrize("kind", [Analog, *DYNAMIC, PodSindy])
+def test_particles_have_no_order_to_learn_from(kind):
+    with pytest.raises(InputError, match="particles"):
+        kind().fit(turning_points("particles"))
 
 
 def test_pod_keeps_what_varies_and_counts_the_rest():

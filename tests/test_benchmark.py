@@ -336,7 +336,7 @@ def test_markdown() -> None:
     assert test["**multiscale, n_η = 5**"][-1] == "0.042 ± 0.017"
     assert test["**macro-only**"][1] == "diverged at t=0.5 (1 of 2 seeds)"
     assert test["pod-sindy"][1] == "diverged at t=0.312"
-    assert test["coarse-dns"][1:] == ["—"] * 8 + ["0.523 ± 0.196"]
+    assert test["coarse-dns"][1:] == ["—"] * 9 + ["0.523 ± 0.196"]
     assert "## kdv-1d, preset paper" in lines
     assert "- dmd: a note" in lines
     assert found[-1][0] == "dmd"

@@ -186,6 +186,7 @@ def test_the_flow_posterior_is_that_of_nuts(data):
     record = Increments.of(data.isel(trajectory=slice(0, 2)))
     batch = PathBatch(record, base_points(32, 1))
     pyro.set_rng_seed(0)
+    model.eval()  # the fixed weights of the flow are no parameters
     mcmc = MCMC(NUTS(model, jit_compile=False), 500, 200, disable_progbar=True)
     mcmc.run(batch)
     drawn = mcmc.get_samples()["coordinates"][::5]

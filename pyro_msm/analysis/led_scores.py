@@ -170,7 +170,8 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "nad_lyapunov_times" in result:
         rows.append(("NAD below 0.1, Lyapunov times", f"{result['nad_lyapunov_times']:.2f}"))
     for name, value in result.get("wasserstein", {}).items():
-        rows.append((f"Wasserstein distance, {name}", f"{np.mean(value):.2e}"))
+        text = "the forecast diverged" if value is None else f"{np.mean(value):.2e}"
+        rows.append((f"Wasserstein distance, {name}", text))
     if found := result.get("speedup"):
         rows.append(("Speed-up over the data's solver", f"{found['against_own_solver']:.3g}"))
         setting = ", ".join(f"{k} = {v}" for k, v in found["cheapest_solver"]["options"].items())

@@ -15,6 +15,8 @@ POINTS = 1500
 NEIGHBOURS = 15
 #: Clusterings that are tried where nobody says how many states there are.
 MOST = 8
+#: Eigenvalues below this are zero: the states have no way between them.
+LOWEST = 1e-8
 #: Starts of the k-means, of which the best counts.
 STARTS = 10
 
@@ -64,7 +66,8 @@ def metastable_states(
     chosen = flat[:: max(1, -(-len(flat) // POINTS))]
     values, vectors = _spectrum(chosen, states or MOST + 1)
     if states is None:
-        states = 2 + int(np.diff(values[1 : MOST + 1]).argmax())
+        # Rates of leaving: the largest gap is one between orders of magnitude.
+        states = 2 + int(np.diff(np.log(values[1 : MOST + 1].clip(min=LOWEST))).argmax())
     some = _k_means(vectors[:, :states], states, np.random.default_rng(seed))
     labels = some[cKDTree(chosen).query(flat)[1]]
     order = np.argsort(-np.bincount(labels, minlength=states), kind="stable")

@@ -46,7 +46,7 @@ class Row:
     @property
     def dressed(self) -> float | None:
         """The CRPS of a baseline dressed with its validation errors."""
-        found = [record["crps_dressed"] for record in self.records if "crps_dressed" in record]
+        found = [crps for record in self.records if (crps := record.get("crps_dressed"))]
         return fmean(found) if found else None
 
     @property

@@ -50,7 +50,8 @@ def systems_table() -> Table:
 def config_table(config: Config) -> Table:
     """One row a key: its value and its meaning."""
     table = Table(title="Configuration (change a key with --set KEY=VALUE)", title_justify="left")
-    for heading in ("key", "value", "meaning"):
+    table.add_column("key", no_wrap=True)
+    for heading in ("value", "meaning"):
         table.add_column(heading, overflow="fold")
     values = config.flat()
     for key, _, meaning in describe():

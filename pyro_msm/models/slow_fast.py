@@ -122,7 +122,7 @@ class AveragedSDE(PyroModule):
                 share = increments.duration / increments.duration.sum()
                 pyro.factor("moment", -self.penalty * (share * averages.moment).sum())
 
-    def prior(self) -> dist.Distribution:
+    def prior(self) -> dist.TorchDistribution:
         """The law of the coordinates, by which whitened weights are N(0, 1) on the subspace."""
         if self.basis is None:
             return dist.Normal(self.origin, torch.ones_like(self.origin)).to_event(1)
@@ -161,7 +161,7 @@ class AveragedSDE(PyroModule):
         with warnings.catch_warnings():
             # torch compiles its forward mode by a function that it deprecates itself.
             warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
-            values, slopes = jvp(found, (torch.zeros_like(coordinates),), (coordinates,))
+            values, slopes = jvp(found, (torch.zeros_like(coordinates),), (coordinates,))[:2]
         return Averages(*(value + slope for value, slope in zip(values, slopes, strict=True)))
 
     def averages(self, weights: Tensor, x: Tensor, base: tuple[Tensor, Tensor]) -> Averages:

@@ -65,7 +65,7 @@ def _curve(
 def _scatter(found: Mapping[str, np.ndarray], name: str) -> Figure:
     count = found["mean"].shape[1]
     figure = style.new_figure(3.4)
-    panels = np.atleast_1d(figure.subplots(1, count))
+    panels = figure.subplots(1, count, squeeze=False)[0]
     for index, axes in enumerate(panels):
         exact, mean = found["exact"][:, index], found["mean"][:, index]
         error = [mean - found["low"][:, index], found["high"][:, index] - mean]

@@ -32,7 +32,7 @@ class EffectiveSDE:
         >>> walk.paths(np.zeros((3, 1)), np.linspace(0, 1, 11), np.random.default_rng(0)).shape
         (3, 11, 1)
         >>> round(float(np.mean(walk.stationary_points(1000) ** 2)), 3)
-        0.249
+        0.25
     """
 
     drift: Coefficient

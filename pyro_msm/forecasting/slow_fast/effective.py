@@ -33,9 +33,9 @@ def coefficients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """b̄ (n, d) and Σ̄ (n, d, d) at x (n, d) for one set of coordinates (r,)."""
     fast = model.coupling.fast
-    base = base_points(points or POINTS.get(fast, MANY_POINTS), fast, sets=1)
+    z, mass = base_points(points or POINTS.get(fast, MANY_POINTS), fast, sets=1)
     place = torch.as_tensor(np.asarray(x, float), device=model.origin.device)
-    base = tuple(part.to(place) for part in base)
+    base = z.to(place), mass.to(place)
     with torch.no_grad():
         parts = [model.averages_at(coordinates, part, base) for part in place.split(TOGETHER)]
         drift = torch.cat([part.drift[0] for part in parts])

@@ -184,9 +184,10 @@ class SlowFastForecaster(Forecaster):
         update: Callable[..., None],
     ) -> None:
         trainer = PathTrainer(
-            self.model, self.guide, record, self.training, seed=seed, folder=folder, log=log,
-            progress=update, header=self._header(), increments=self.settings.increments,
-        )  # type: ignore[arg-type]  # fmt: skip
+            self.model, self.guide, record,  # type: ignore[arg-type]
+            self.training, seed=seed, folder=folder, log=log, progress=update,
+            header=self._header(), increments=self.settings.increments,
+        )  # fmt: skip
         trainer.run(resume)
         self.__dict__.pop("_table", None)
 
