@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: env
 	$(BIN)/pyro-msm run kdv-1d --preset demo --out runs/demo --force
 
-# One thread, so that results do not depend on the number of cores. More arguments for pytest, such as
-# workers: make test PYTEST="-n 4"
+# One thread each, so that results do not depend on the number of cores; two processes. Other arguments
+# for pytest, such as more workers: make test PYTEST="-n 4"
+PYTEST ?= -n 2 --dist worksteal
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(PYTEST)
 

@@ -2,9 +2,9 @@
 
     python benchmarks/slow_fast_coverage.py [--system b] [--sets 40] [--paths 30] [--duration 100]
 
-Paths are drawn from the exact effective SDE, so that the averaging error is out of it. Prints a line a
-data set (share of the stationary law whose band holds, relative drift error), then the hits at nine
-quantiles of the stationary law.
+Paths are drawn from the exact effective SDE, so that the averaging error is out of it. Prints a
+line a data set (share of the stationary law whose band holds, relative drift error), then the hits
+at nine quantiles of the stationary law.
 """
 
 import argparse
