@@ -42,7 +42,7 @@ def measured(posterior: Any, data: Any, steps: int) -> str:
     )
     if posterior != "none":
         found = msm.analysis.loo(ensemble)
-        line += f"; elpd {float(found['elpd_loo' if 'elpd_loo' in found else 'elpd']):.0f}"
+        line += f"; elpd {found.elpd if hasattr(found, 'elpd') else found.elpd_loo:.0f}"
     return line
 
 

@@ -143,6 +143,22 @@ def test_an_equation_that_blows_up_has_diverged(monkeypatch):
     assert np.isnan(made["field"].values[0, 0, -1]).all()
 
 
+def test_a_spent_budget_leaves_the_first_equation(monkeypatch):
+    trained = []
+    given = CoarsePdeNeural._trained
+
+    def counted(self, *arguments):
+        trained.append(arguments[2:])
+        return given(self, *arguments)
+
+    monkeypatch.setattr(CoarsePdeNeural, "_trained", counted)
+    fitted = CoarsePdeNeural(steps=3, budget_seconds=1e-6).fit(diffusing("wall"))
+    # The second was trained when the time was found to be over; none of the others was.
+    assert len(trained) == 2
+    assert fitted.choice == {"width": trained[0][0], "decay": trained[0][1]}
+    assert fitted.validation_error == np.inf
+
+
 @pytest.mark.parametrize("kind", [CoarsePdeNeural, CoarsePdeGp])
 def test_equations_are_for_one_closed_axis(kind):
     record = turning(frames=21)

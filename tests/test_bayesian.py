@@ -58,7 +58,7 @@ def trained():
 
 @pytest.fixture(scope="module")
 def ensemble(trained):
-    return rollout(trained, DATA, members=12, generator=4)
+    return rollout(trained, DATA, members=30, generator=4)
 
 
 # --- prior and posterior -------------------------------------------------------------------------
@@ -360,11 +360,15 @@ def test_arviz_loo_runs(ensemble):
     found = analysis.loo(ensemble, pointwise=True)
     values = ensemble["log_likelihood"]["field"]
     assert found.n_data_points == values.sizes["trajectory"] * values.sizes["window"]
-    assert math.isfinite(float(found["elpd_loo" if "elpd_loo" in found else "elpd"]))
+    assert math.isfinite(found.elpd if hasattr(found, "elpd") else found.elpd_loo)
+    assert not np.isnan(found.pareto_k).any()
+    likelihood = ensemble["log_likelihood"].to_dataset().isel(draw=slice(29))
+    with pytest.raises(InputError, match=r"at least 30 members' likelihoods, and .* has 29: roll"):
+        analysis.loo(xr.DataTree.from_dict({"log_likelihood": likelihood}))
 
 
 def test_the_prior_predictive_is_wider_than_the_posterior(trained, ensemble):
-    prior = prior_predictive(trained, DATA, members=12, generator=4)
+    prior = prior_predictive(trained, DATA, members=30, generator=4)
     assert set(prior.children) == {"prior", "prior_predictive", "observed_data", "constant_data"}
     last = [tree["macro"].isel(time_full=-1) for tree in (prior["prior"], ensemble["posterior"])]
     spread = [float(macro.std("draw").median()) for macro in last]

@@ -12,56 +12,93 @@ POINTS, TRAJECTORIES, TIMES, ERROR, NOISE = 200, 6, 30, 0.1, 0.05
 
 
 class Spread:
-    """Forecasts zero, with members that are ``spread`` times the dispersion factor away from it."""
+    """Forecasts zero; members differ by a constant spread, and by one that grows with time."""
 
     warmup = 1
 
-    def __init__(self, spread: float) -> None:
-        self.spread, self.calibration = spread, Calibration()
+    def __init__(self, initial: float, growing: float = 0.0, noise: float = NOISE) -> None:
+        self.initial, self.growing, self.noise = initial, growing, noise
+        self.calibration = Calibration()
 
     def observation_std(self) -> np.ndarray:
-        return np.array([NOISE])
+        return np.array([self.noise])
 
     def encode(self, window: xr.Dataset, members: int, seed: int) -> int:
         return members
 
     def advance(self, state: int, times: np.ndarray) -> tuple[int, np.ndarray]:
-        shape = (len(times), state, TRAJECTORIES, POINTS)
-        drawn = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        return state, self.calibration.dispersion * self.spread * drawn
+        shape = (2, len(times), state, TRAJECTORIES, POINTS)
+        one, other = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        grown = np.sqrt(times)[:, None, None, None] * self.growing * self.calibration.dispersion
+        return state, self.calibration.initial * self.initial * one + grown * other
 
     def decode(self, latents: np.ndarray) -> xr.Dataset:
         field = np.moveaxis(latents, 0, 2)[:, :, :, None]
         return xr.Dataset({"field": (("member", "trajectory", "time", "channel", "x"), field)})
 
 
-def validation(noise_std: float | None) -> xr.Dataset:
-    """A truth that is ``ERROR`` away from zero, with observation noise."""
+def validation(noise_std: float | None, growing: float = 0.0) -> xr.Dataset:
+    """A truth ``ERROR`` away from zero, and ever farther, with observation noise."""
     rng = np.random.default_rng(1)
     shape = (TRAJECTORIES, TIMES, 1, POINTS)
-    field = ERROR * rng.normal(size=shape) + NOISE * rng.normal(size=shape)
+    times = np.arange(TIMES) / TIMES
+    error = np.sqrt(ERROR**2 + growing**2 * times)[:, None, None]
+    field = error * rng.normal(size=shape) + NOISE * rng.normal(size=shape)
     attrs = {} if noise_std is None else {"noise_std": noise_std}
     dims = ("trajectory", "time", "channel", "x")
-    return xr.Dataset({"field": (dims, field)}, {"time": np.arange(TIMES) / TIMES}, attrs)
+    return xr.Dataset({"field": (dims, field)}, {"time": times}, attrs)
 
 
-@pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0])
-def test_the_spread_comes_near_the_error_from_either_side(ratio: float) -> None:
-    forecaster = Spread(ratio * ERROR)
-    found = calibrate(forecaster, validation(NOISE))  # type: ignore[arg-type]
+def found(forecaster: Spread, data: xr.Dataset) -> Calibration:
+    result = calibrate(forecaster, data)  # type: ignore[arg-type]
     assert forecaster.calibration == Calibration()
-    reached = found.dispersion * ratio
-    assert 0.9 <= reached <= 2**0.5
-    if ratio == 1:
-        assert found == Calibration()
+    return result
 
 
-def test_a_spread_is_narrowed_only_as_far_as_the_error_is_known() -> None:
-    """Without the noise's size all of the gap counts as error, so the ensemble stays wider."""
-    told, untold = (
-        calibrate(Spread(4 * ERROR), validation(noise)).dispersion  # type: ignore[arg-type]
-        for noise in (NOISE, None)
-    )
-    assert told <= untold < 1
-    # A noise that explains the whole gap says nothing about the error.
-    assert calibrate(Spread(4 * ERROR), validation(1.0)).dispersion >= 1  # type: ignore[arg-type]
+@pytest.mark.parametrize("ratio", [0.05, 0.25, 1.0, 4.0, 20.0])
+def test_the_spread_becomes_the_error_from_either_side(ratio: float) -> None:
+    factors = found(Spread(ratio * ERROR), validation(NOISE))
+    assert factors.initial * ratio == pytest.approx(1, rel=0.05)
+    assert factors.dispersion == 1
+
+
+@pytest.mark.parametrize(("initial", "growing"), [(0.2, 0.05), (0.02, 1.0), (0.1, 0.3)])
+def test_what_grows_and_what_does_not_are_told_apart(initial: float, growing: float) -> None:
+    factors = found(Spread(initial, growing), validation(NOISE, growing=0.3))
+    assert factors.initial * initial == pytest.approx(ERROR, rel=0.1)
+    assert factors.dispersion * growing == pytest.approx(0.3, rel=0.1)
+
+
+def test_a_spread_far_below_the_noise_is_seen() -> None:
+    """Which a score of noisy members against noisy data hardly would."""
+    noisy = validation(NOISE)
+    noisy["field"] += 4 * ERROR * np.random.default_rng(2).normal(size=noisy["field"].shape)
+    noisy.attrs["noise_std"] = float(np.hypot(NOISE, 4 * ERROR))
+    assert found(Spread(4 * ERROR), noisy).initial == pytest.approx(0.25, rel=0.3)
+
+
+def test_without_the_size_of_the_noise_that_which_was_learned_counts() -> None:
+    told = found(Spread(4 * ERROR), validation(NOISE))
+    assert found(Spread(4 * ERROR), validation(None)) == told
+    wider = found(Spread(4 * ERROR, noise=1e-3), validation(None))
+    assert wider.initial * 4 == pytest.approx(np.hypot(1, NOISE / ERROR), rel=0.05)
+
+
+def test_a_noise_that_explains_the_whole_gap_says_nothing_about_the_error() -> None:
+    assert found(Spread(4 * ERROR), validation(1.0)) == Calibration()
+
+
+def test_what_was_not_observed_does_not_count() -> None:
+    data = validation(NOISE)
+    seen = np.random.default_rng(3).uniform(size=data["field"].shape) > 0.3
+    gone = data.assign(field=data["field"].where(seen, 1e6), mask=(data["field"].dims, seen))
+    assert found(Spread(ERROR), gone).initial == pytest.approx(1, rel=0.05)
+
+
+def test_an_ensemble_that_diverges_is_narrowed() -> None:
+    class Fragile(Spread):
+        def advance(self, state: int, times: np.ndarray) -> tuple[int, np.ndarray]:
+            _, latents = super().advance(state, times)
+            return state, latents if self.calibration.initial < 0.5 else np.nan * latents
+
+    assert found(Fragile(4 * ERROR), validation(NOISE)).initial == pytest.approx(0.25, rel=0.05)

@@ -125,6 +125,14 @@ def test_a_batch_that_does_not_divide_is_told_in_one_line(folder, seen):
     assert not (folder / "odd").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_no_thread_of_the_group_is_left_to_abort_the_exit(seen):
+    for each in seen:
+        during, after = each["threads"]
+        assert during > 0
+        assert after == 0
+
+
 def test_shares_of_a_batch_are_scaled_as_batches_of_their_own():
     """Their mean is then the whole, and what belongs to no window counts once."""
     windows = training_windows(travelling_waves())

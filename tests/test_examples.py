@@ -67,6 +67,22 @@ def test_whoever_only_wants_the_report_gets_it(tmp_path: Path) -> None:
         assert (tmp_path / "kdv" / name).stat().st_size > 1000
 
 
+def test_led_forecasts_with_and_without_the_solver() -> None:
+    found = load("led_fhn").main(steps=2, frames=81)
+    assert sorted(found) == ["hybrid", "latent"]
+    for errors in found.values():
+        assert len(errors) == 2  # u and v
+        assert all(0 < float(error) < 2 for error in errors)
+
+
+def test_slow_fast_learns_the_averaged_drift_from_a_short_path() -> None:
+    found = load("slow_fast").main(steps=5, end_time=10.0)
+    assert 0 < found["drift error"] < 5
+    assert 0.1 < found["information bound at k = 1"] < 0.5  # forty time units tell little
+    assert found["parameters that the path has told"] > 0
+    assert 0 <= found["share of places in the 90 % band"] <= 1
+
+
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning")
 @pytest.mark.parametrize("page", ["bayesian", "tutorials"])
 def test_the_pages_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ import xarray as xr
 
 from pyro_msm.data import systems
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting import LatentForecaster
+from pyro_msm.forecasting import LatentForecaster, initial_window
+from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.hybrid import Alternation, Hybrid, data_range
 from pyro_msm.forecasting.solver_cost import cheapest_setting
 from pyro_msm.forecasting.solvers import FunctionSolver, SystemSolver, as_solver
+from tests.small_fields import forecaster, travelling_waves
 
 STEP = 0.5
 RATE = 0.3
@@ -184,3 +186,31 @@ def test_what_does_not_go_together_is_told() -> None:
     with pytest.raises(InputError, match="must be among those"):
         budget.forecast(initial(), TIMES + 0.2, 2)
     assert isinstance(as_solver(solver), FunctionSolver)
+
+
+# --- the multiscale model ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"ratio": 1.0}, {"error_budget": 0.02}])
+def test_the_multiscale_model_takes_turns_with_a_solver(how: dict[str, float]) -> None:
+    """Its states go out to the solver and come back: both know the advection exactly."""
+    data = travelling_waves(noise=0.0)
+    made = forecaster(data, macro=40, physics={"advection": 1.0})
+    made.calibration = Calibration(dispersion=10.0)
+    start, times = initial_window(data, 1), data["time"].values[1:]
+    step = float(times[1] - times[0])
+
+    def advection(state: np.ndarray, t: float, duration: float) -> np.ndarray:
+        waves = np.fft.rfft(state, axis=-1)
+        turn = np.exp(-2j * np.pi * np.arange(waves.shape[-1]) * duration)
+        return np.fft.irfft(waves * turn, state.shape[-1], axis=-1)
+
+    alternation = Alternation(solver_time=4 * step, **how)
+    hybrid = Hybrid(made, advection, alternation, step, scale=data_range(data))
+    found = hybrid.forecast(start, times, members=8, generator=0)
+    truth = data["field"].values[:, 1:]
+    assert 0.1 < found.attrs["solver_share"] < 0.9
+    gap = found["field"].mean("member") - truth
+    assert float(np.sqrt((gap**2).mean())) < 0.06
+    again = hybrid.forecast(start, times, members=8, generator=0)
+    np.testing.assert_array_equal(again["field"], found["field"])

@@ -140,3 +140,76 @@ def test_coarse_nodes_keep_the_stationary_variance(every):
     _, path = integrator.run(begin([0.0], 400, 5, root=3), np.array([4.0]))
     exact = dispersion**2 / (2 * rate)
     assert_mean(path[0, :, :, 0].reshape(-1) ** 2, exact, bias=exact * rate * step * every)
+
+
+# --- a quick part -------------------------------------------------------------------------------
+
+
+def split_logistic(every, step):
+    """What grows is learned and slow, what saturates is known and quick."""
+    return Integrator(
+        lambda t, z: 1.0 * z, STILL, step, every, quick=lambda t, z: -z.square()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_order_is_three_with_a_quick_part(every):
+    errors = []
+    for count in (16, 32, 64):
+        integrator = split_logistic(every, 4 / count / every)
+        _, path = integrator.run(begin([0.1]), np.array([2.0, 4.0]))
+        errors.append(np.abs(path[:, 0, 0, 0] - logistic_solution(np.array([2.0, 4.0]))).max())
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    np.testing.assert_allclose(orders, 3, atol=0.5)
+
+
+def test_a_quick_part_is_resolved_where_the_nodes_do_not_resolve_it():
+    """A decay of which a node distance is twenty time scales, far beyond what is stable there."""
+
+    def fast(t, z):
+        return -200.0 * (z - np.cos(t))
+
+    integrator = Integrator(lambda t, z: 0 * z, STILL, 0.002, 50, quick=fast)
+    times = np.linspace(0.5, 3, 20)
+    _, path = integrator.run(begin([1.0]), times)
+    lagging = (200**2 * np.cos(times) + 200 * np.sin(times)) / (200**2 + 1)
+    np.testing.assert_allclose(path[:, 0, 0, 0], lagging, atol=1e-4)
+
+
+def test_evaluations_with_a_quick_part():
+    calls = {"slow": 0, "quick": 0}
+
+    def counted(name, value):
+        def rate(time, latent):
+            calls[name] += 1
+            return value * latent
+
+        return rate
+
+    integrator = Integrator(
+        counted("slow", -1.0), STILL, 0.1, 4, quick=counted("quick", -0.1)
+    )  # fmt: skip
+    integrator.run(begin([0.1]), np.array([8.0]))
+    assert calls == {"slow": 2 * 8 + (80 - 8) / 4, "quick": 2 * 8 + 80 - 8}
+
+
+def test_with_a_quick_part_results_do_not_depend_on_how_the_times_are_cut():
+    def integrator():
+        return Integrator(
+            lambda t, z: 0.3 * torch.sin(3 * z), torch.tensor([0.3, 0.1]), 0.02, 3,
+            gain=lambda z: 1 + 0.1 * z.square(), quick=lambda t, z: np.cos(t) - z,
+        )  # fmt: skip
+
+    first, times = begin([0.5, 0.2], 3, 2, root=7), np.arange(1, 301) * 0.02
+    _, whole = integrator().run(first, times)
+    state, parts = first, []
+    for low, high in itertools.pairwise([0, 1, 4, 9, 10, 131, 300]):
+        state, part = integrator().run(state, times[low:high])
+        parts.append(part)
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=2e-6)
+    # And it is the path that the whole drift at every step gives, but for the scheme's error.
+    together = Integrator(
+        lambda t, z: 0.3 * torch.sin(3 * z) + np.cos(t) - z, torch.tensor([0.3, 0.1]), 0.02,
+        gain=lambda z: 1 + 0.1 * z.square(),
+    )  # fmt: skip
+    np.testing.assert_allclose(together.run(first, times)[1], whole, atol=0.03)

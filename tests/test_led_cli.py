@@ -19,24 +19,27 @@ TINY = (
     "led.propagator_hidden=8", "led.bptt=4", "led.horizon=4", "led.growth=4", "model.snapshots=3",
     "training.validate_every=10", "training.calibrate=false", "rollout.members=4",
     "rollout.times=9", "hybrid.long_time=6.0", "hybrid.solver_time=2.0",
-    "data.options={frames=31, end_time=30.0, time_step=0.1, scheme='strang'}",
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(system: str, folder: Path, *settings: str) -> Path:
     from typer.testing import CliRunner
 
     from pyro_msm.cli import app
 
-    folder = tmp_path_factory.mktemp("led") / "run"
-    settings = [word for text in TINY for word in ("--set", text)]
+    words = [word for text in (*TINY, *settings) for word in ("--set", text)]
     result = CliRunner().invoke(
-        app, ["run", "fitzhugh-nagumo", "--model", "led", "--preset", "demo", "--out", str(folder),
-              "--quiet", *settings],
+        app, ["run", system, "--model", "led", "--preset", "demo", "--out", str(folder), "--quiet",
+              *words],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    small = "data.options={frames=31, end_time=30.0, time_step=0.1, scheme='strang'}"
+    return made("fitzhugh-nagumo", tmp_path_factory.mktemp("led") / "run", small)
 
 
 def test_a_run_is_scored_and_reported(run: Path) -> None:
@@ -53,6 +56,19 @@ def test_a_run_is_scored_and_reported(run: Path) -> None:
     assert np.allclose(transition.sum(1), 1)
     assert "Effective dynamics" in (run / "report.html").read_text()
     assert [section.heading for section in sections(scores)] == ["Effective dynamics"] * 2
+
+
+def test_particles_are_compared_with_their_exact_law(tmp_path: Path) -> None:
+    small = "data.options={frames=31, end_time=15.0, time_step=0.05, points=50}"
+    run = made("advection-diffusion-1d", tmp_path / "run", small, "data.test=2")
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["diverged"] == 0
+    found, floor = scores["wasserstein"], scores["wasserstein_self_similar"]
+    assert found.keys() == floor.keys() == {"particles", "m1", "m2"}
+    assert 0 < floor["m1"] < 0.05  # 0.2 / √50, that of a mean, is 0.03
+    assert all(found[name] > floor[name] for name in ("particles", "m1"))  # ten steps of training
+    rows = dict(sections(scores)[0].tables[0].rows)
+    assert {"Wasserstein distance, m1", "of two true ensembles, m1"} <= rows.keys()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pyro_msm.config import Config
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting import initial_window
 from pyro_msm.forecasting.led import LEDForecaster
-from pyro_msm.forecasting.led.forecaster import particle_bounds
+from pyro_msm.forecasting.led.particles import particle_bounds
 from pyro_msm.inference.stages import StagedTrainer
 from pyro_msm.runs import RunDirectory
 from tests.small_led import small_led, swarm, waves
@@ -63,6 +63,19 @@ def test_resumed_training_is_the_same_to_the_last_bit(
     resumed.train(data, checkpoints=broken, resume=True, device="cpu")
     for name, value in forecaster_weights(straight).items():
         assert np.array_equal(value, forecaster_weights(broken)[name]), name
+
+
+def test_to_resume_what_is_finished_changes_nothing(tmp_path: Path) -> None:
+    data = waves()
+    for resume in (False, True):
+        forecaster = small_led({"steps": 17})  # the last validation is beside the rhythm of 6
+        forecaster.build(data, 0)
+        trainer = forecaster.train(data, checkpoints=tmp_path, resume=resume, device="cpu")
+        found = trainer.state.best_error, forecaster_weights(tmp_path)
+        if not resume:
+            first = found
+    assert found[0] == first[0]
+    assert all(np.array_equal(found[1][name], value) for name, value in first[1].items())
 
 
 def interrupt_at(forecaster: LEDForecaster, data: xr.Dataset, folder: Path, stop: int) -> None:

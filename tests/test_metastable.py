@@ -26,6 +26,20 @@ def hopping(states: int = 4, count: int = 1200) -> tuple[np.ndarray, np.ndarray]
     return (plane @ mixing)[None], wells
 
 
+def test_states_without_a_way_between_them_do_not_hide_the_others() -> None:
+    """Two groups far apart, in each three wells on a line with few points between them."""
+    rng = np.random.default_rng(0)
+    well, group, between = (rng.integers(n, size=1500) for n in (3, 2, 12))
+    place = np.where(between == 0, rng.uniform(0, 2, 1500), well + 0.15 * rng.normal(size=1500))
+    points = np.stack([place, 10 * group + 0.15 * rng.normal(size=1500)], -1)
+    found = metastable_states(points[None], 1.0)
+    assert len(found.centres) == 6
+    inside = between > 0
+    names = zip(3 * group[inside] + well[inside], found.labels[0, inside], strict=True)
+    _, counts = np.unique(np.array(list(names)), axis=0, return_counts=True)
+    assert np.sort(counts)[-6:].sum() > 0.99 * inside.sum()
+
+
 @pytest.mark.parametrize("given", [None, 4])
 def test_wells_are_found_and_counted(given: int | None) -> None:
     latents, wells = hopping()

@@ -125,13 +125,12 @@ def test_members_start_from_the_posterior():
 def unstable(seed=0):
     """dz/dt = 30 (z − mean) on top: leaves the model's world within the horizon."""
     made = moving(seed=seed)
-    drift = made.model.network.drift
+    drift = made.model.network.learned_drift
 
-    def explosive(times, state, context=None, parameters=None):
-        away = state - made.model.network.state_mean
-        return drift(times, state, context, parameters) + 30 * away
+    def explosive(state, context=None):
+        return drift(state, context) + 30 * (state - made.model.network.state_mean)
 
-    made.model.network.drift = explosive
+    made.model.network.learned_drift = explosive
     return made
 
 
@@ -154,10 +153,10 @@ def test_what_has_diverged_stays_so_in_later_blocks(monkeypatch):
     """A path that leaves the model's world and comes back is lost all the same."""
     made = moving()
 
-    def excursion(times, state, context=None, parameters=None):
-        return 4e5 * torch.cos(2 * np.pi * times)[..., None] * torch.ones_like(state)
+    def excursion(time, latent, state, world):
+        return torch.full_like(latent, 4e5 * np.cos(2 * np.pi * time))
 
-    made.model.network.drift = excursion
+    made._drift = excursion
     made.rollout_step, made.rollout_every = 0.025, 1
     whole = made.forecast(start(), TIMES, 2, 1)
     assert whole["diverged_at"].notnull().all()

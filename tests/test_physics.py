@@ -285,7 +285,9 @@ def test_steps_resolve_the_physics():
     assert known_rate(model) == pytest.approx(expected, rel=1e-4)
     forecaster = MultiscaleForecaster(ModelConfig(macro=40, micro=2, physics={"diffusion": 0.5}))
     forecaster.build(data)
-    assert forecaster.rollout_step * forecaster.rollout_every * expected < 0.41
+    assert (
+        forecaster.rollout_step * expected < 0.21
+    )  # nodes of what is learned may be farther apart
     assert known_rate(untrained(data, None)) == 0
 
 

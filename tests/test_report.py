@@ -5,6 +5,8 @@ import re
 from html.parser import HTMLParser
 from importlib import import_module
 
+import arviz
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -230,6 +232,9 @@ def test_ensembles_go_into_arviz(tmp_path):
     with analysis.open_ensemble(tmp_path) as opened:
         again = analysis.summary(opened, ["micro"], kind="stats")
     assert again["mean"].tolist() == table["mean"].tolist()
-    arviz = pytest.importorskip("arviz")
     data = arviz.from_netcdf(tmp_path / "ensemble.nc")
     assert data.posterior["signal"].shape == ensemble["posterior"]["signal"].shape
+    chosen = {"trajectory": ensemble["posterior"]["trajectory"].values[:1], "micro_component": [0]}
+    arviz.plot_rank(analysis.to_inference_data(ensemble), var_names=["micro"], coords=chosen)
+    assert len(plt.gcf().axes) >= 5  # one a time
+    plt.close("all")

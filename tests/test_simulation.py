@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from pyro_msm import data
 from pyro_msm.cli import app
+from pyro_msm.data.io import save_parts
 from pyro_msm.data.systems import simulation
 from pyro_msm.errors import InputError
 
@@ -39,6 +40,25 @@ def test_planes_too(tmp_path, monkeypatch, name):
     system.simulate_to(tmp_path / "plane.nc", {"train": 2}, seed=1)
     expected = data.validate(system.simulate({"train": 2}, seed=1))
     xr.testing.assert_identical(data.open(tmp_path / "plane.nc"), expected)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_forcing_too(tmp_path, suffix):
+    system = data.systems.get("advection-diffusion-3d", points=20, frames=3, end_time=0.1)
+    system.simulate_to(tmp_path / f"driven{suffix}", {"train": 2}, seed=1)
+    expected = data.validate(system.simulate({"train": 2}, seed=1))
+    xr.testing.assert_identical(data.open(tmp_path / f"driven{suffix}"), expected)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_what_lacks_values_is_not_written(tmp_path, suffix):
+    system = data.systems.get("advection-diffusion-1d", points=20, frames=3, end_time=0.1)
+    whole = simulation.Simulation(system, {"train": 2}, 0, 0.0)
+    form = data.validate(whole.form())
+    lacking = [part for part in whole.parts() if part.name != "forcing"]
+    with pytest.raises(ValueError, match="do not make up the whole of forcing"):
+        save_parts(form, lacking, tmp_path / f"driven{suffix}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_record_is_one_part(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyro_msm.data.increments import Increments, cells_of
 from pyro_msm.forecasting.slow_fast.record import Record
-from pyro_msm.guides.subspace import KINDS, SubspaceGuide
+from pyro_msm.guides.subspace import SubspaceGuide
 from pyro_msm.inference.fisher import (
     fisher_scoring,
     informed_directions,
@@ -254,25 +254,28 @@ def test_a_learned_noise_finds_the_quadratic_variation():
     assert float(found) == pytest.approx(float((rest**2 / seen.duration).mean()), rel=1e-2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_bound_reaches_every_parameter_of_the_posterior(kind):
+@pytest.mark.parametrize(("kind", "draws"), [("map", 1), ("lowrank", 1), ("flow", 200)])
+def test_the_bound_reaches_every_parameter_of_the_posterior(kind, draws):
+    """One draw falls into a bin of each spline: many are needed to reach the outermost knots."""
     model = AveragedSDE(linear(), ZERO, ONE, bins=4, hidden=3)
-    origin = model.start(torch.Generator().manual_seed(0))
-    basis = torch.linalg.qr(torch.randn(len(origin), 3, dtype=torch.float64)).Q
+    g = torch.Generator().manual_seed(0)
+    origin = model.start(g)
+    basis = torch.linalg.qr(torch.randn(len(origin), 3, dtype=torch.float64, generator=g)).Q
     model.restrict(origin, basis, torch.full((3,), 0.3, dtype=torch.float64))
-    pyro.set_rng_seed(0)
     guide = SubspaceGuide(3, kind)
-    batch = PathBatch(increments(30), base_points(16, 1))
+    batch = PathBatch(increments(3), base_points(4, 1))
+    pyro.set_rng_seed(0)
     with pyro.settings.context(module_local_params=True):
         bound = TraceMeanField_ELBO()(model, guide)
-        bound(batch).backward()
+        for _ in range(draws):
+            bound(batch).backward()
+    # Autoregressive networks have weights that a mask leaves out.
+    masks = {f"{name}.weight": m.mask for name, m in guide.named_modules() if hasattr(m, "mask")}
+    masks["mixing"] = torch.ones(3, 3).tril(-1)
     for name, parameter in guide.named_parameters():
-        gradient = parameter.grad
-        assert gradient is not None, name
-        if name.endswith("mixing"):
-            assert bool((gradient.tril(-1) != 0).sum() == 3)
-        else:  # autoregressive networks have masked weights, and one draw falls into few bins
-            assert bool((gradient != 0).any()), name
+        assert parameter.grad is not None, name
+        reached = masks.get(name, torch.ones_like(parameter)) != 0
+        assert torch.equal(parameter.grad != 0, reached), name
 
 
 @pytest.mark.parametrize("kind", ["lowrank", "flow"])

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 from pyro_msm import data
 from pyro_msm.data import systems
-from pyro_msm.data.systems.fokker_planck import AxisDensity
+from pyro_msm.data.systems.fokker_planck import AxisDensity, exact_runs
 from pyro_msm.errors import InputError
 
 #: Two-sided normal quantile of a false-alarm rate of 1e-6.
@@ -105,6 +105,22 @@ def test_densities_of_many_phases_at_once_and_drawn_from():
     mean, variance = exact.moments(both[0])
     assert_allclose(drawn.mean(), mean, atol=SIGMAS * np.sqrt(variance / len(drawn)))
     assert_allclose(drawn.var(), variance, rtol=0.05)
+
+
+def test_runs_of_the_exact_law_are_those_of_the_simulation():
+    """Mean over runs of M1 and of M2, at two times, on every axis."""
+    system = systems.get("advection-diffusion-3d", points=100, time_step=0.01)
+    times, runs = np.array([0.5, 1.5]), 60
+    drawn = exact_runs(system, 4.0, times, runs, np.random.default_rng(0))
+    assert drawn.shape == (runs, 2, 100, 3)
+    generators = streams(runs)
+    state = system.step(system.initial_state(np.zeros((runs, 1))), 4.0, 0.5, generators)
+    later = system.step(state, 4.5, 1.0, generators)
+    for number, simulated in enumerate((state, later)):
+        for moment in (np.mean, np.var):
+            one, other = moment(drawn[:, number], axis=1), moment(simulated, axis=1)
+            error = np.sqrt((one.var(0) + other.var(0)) / runs)
+            assert (np.abs(one.mean(0) - other.mean(0)) < SIGMAS * error).all()
 
 
 def test_a_walk_can_be_stopped_and_goes_on():

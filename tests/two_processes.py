@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import sys
 from pathlib import Path
@@ -97,6 +96,12 @@ def command(*arguments: Any) -> int:
     return 0
 
 
+def gloo_threads() -> int:
+    """Threads of this process that carry messages, where the system tells (Linux)."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names)
+
+
 def main(folder: Path) -> None:
     with process_group() as processes:
         whole = trainer(folder / "whole")
@@ -133,12 +138,10 @@ def main(folder: Path) -> None:
         seen["train"] = command("train", folder / "data.nc", "--out", folder / "run")
         seen["odd train"] = command("train", folder / "data.nc", "--out", folder / "odd", "--set",
                                     "training.windows=5")  # fmt: skip
-        (folder / f"process-{processes.rank}.json").write_text(json.dumps(seen))
+        seen["threads"] = [gloo_threads()]
+    seen["threads"].append(gloo_threads())
+    (folder / f"process-{processes.rank}.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    # Everything is written. Under load, gloo's threads have aborted the interpreter's own way out.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

@@ -18,6 +18,8 @@ from pyro_msm.analysis.plots.style import finish, new_figure, tidy
 from pyro_msm.analysis.sections import Section, Table
 from pyro_msm.data import systems
 from pyro_msm.data.systems import System
+from pyro_msm.data.systems.advection_diffusion import AdvectionDiffusion
+from pyro_msm.data.systems.fokker_planck import exact_runs
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.contract import initial_window
 from pyro_msm.forecasting.hybrid import Alternation, Hybrid, data_range
@@ -34,6 +36,7 @@ COMPARED, SHOWN = 41, 1000
 def scores(run: Evaluated) -> dict[str, Any]:
     """``mnad``, ``wasserstein`` and what else applies; see ``docs/led.md``.
 
+    ``wasserstein_self_similar`` of particles whose exact law is known, which are compared with it;
     ``nad_lyapunov_times`` of chaotic systems; ``speedup`` where the solver of the data is known and
     deterministic; ``mnad_long`` and ``solver_share`` with ``hybrid.long_time``; ``latent_states``.
     """
@@ -63,6 +66,10 @@ def _effective(run: Evaluated, system: System | None) -> dict[str, Any]:
     truth = ensemble.observed if ensemble.clean is None else ensemble.clean
     values = truth.isel(trajectory=test).values[:, 1:]
     if ensemble.kind.name == "particles":
+        if isinstance(system, AdvectionDiffusion):
+            known = datasets.select(run.data, "test")["initial_parameters"].values
+            starts = system.start_times(known)
+            return _against_exact(members, system, starts, ensemble.time[1:], run.config.seed)
         return effective_particle_scores(members, values)
     periodic = list(np.atleast_1d(run.data.attrs["boundary"])) == ["periodic"]
     found = effective_field_scores(
@@ -71,6 +78,36 @@ def _effective(run: Evaluated, system: System | None) -> dict[str, Any]:
         period=float(np.ravel(run.data.attrs["domain"])[0]) if periodic else None,
     )  # fmt: skip
     return found
+
+
+def _against_exact(
+    members: np.ndarray,
+    system: AdvectionDiffusion,
+    starts: np.ndarray,
+    times: np.ndarray,
+    seed: int,
+) -> dict[str, Any]:
+    """Distances from as many runs of the exact law, and those of two such ensembles.
+
+    Args:
+        members: (member, trajectory, time, particle, component).
+        system: of the data.
+        starts: (trajectory,) absolute times at which the data begin.
+        times: (time,) since then.
+        seed: of the exact runs.
+    """
+    generator = np.random.default_rng(seed)
+    distances, floors = [], []
+    for number, start in enumerate(starts):
+        runs = exact_runs(system, float(start), times, 2 * len(members), generator)
+        one, other = runs[::2, None], runs[1::2, None]
+        distances.append(effective_particle_scores(members[:, [number]], one)["wasserstein"])
+        floors.append(effective_particle_scores(other, one)["wasserstein"])
+    return {"wasserstein": _averaged(distances), "wasserstein_self_similar": _averaged(floors)}
+
+
+def _averaged(scores: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([each[name] for each in scores])) for name in scores[0]}
 
 
 def _speedup(run: Evaluated, system: System, error: float) -> dict[str, Any] | None:
@@ -172,6 +209,8 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, value in result.get("wasserstein", {}).items():
         text = "the forecast diverged" if value is None else f"{np.mean(value):.2e}"
         rows.append((f"Wasserstein distance, {name}", text))
+    for name, value in result.get("wasserstein_self_similar", {}).items():
+        rows.append((f"of two true ensembles, {name}", f"{value:.2e}"))
     if found := result.get("speedup"):
         rows.append(("Speed-up over the data's solver", f"{found['against_own_solver']:.3g}"))
         setting = ", ".join(f"{k} = {v}" for k, v in found["cheapest_solver"]["options"].items())

@@ -15,8 +15,6 @@ POINTS = 1500
 NEIGHBOURS = 15
 #: Clusterings that are tried where nobody says how many states there are.
 MOST = 8
-#: Eigenvalues below this are zero: the states have no way between them.
-LOWEST = 1e-8
 #: Starts of the k-means, of which the best counts.
 STARTS = 10
 
@@ -66,8 +64,7 @@ def metastable_states(
     chosen = flat[:: max(1, -(-len(flat) // POINTS))]
     values, vectors = _spectrum(chosen, states or MOST + 1)
     if states is None:
-        # Rates of leaving: the largest gap is one between orders of magnitude.
-        states = 2 + int(np.diff(np.log(values[1 : MOST + 1].clip(min=LOWEST))).argmax())
+        states = _count(values[1 : MOST + 1])
     some = _k_means(vectors[:, :states], states, np.random.default_rng(seed))
     labels = some[cKDTree(chosen).query(flat)[1]]
     order = np.argsort(-np.bincount(labels, minlength=states), kind="stable")
@@ -145,6 +142,17 @@ def _spectrum(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     count = min(max(count, 2), len(points))
     values, vectors = eigh(laplacian, subset_by_index=(0, count - 1))
     return values, vectors
+
+
+def _count(rates: np.ndarray) -> int:
+    """States, from the Laplacian's eigenvalues after the first, which are rates of leaving.
+
+    Their largest gap is one between orders of magnitude. A chain of points, which has no states,
+    has rates as 1, 4, 9, … n²; those still lower only say that hardly a way is left between some
+    states, or none, and a gap among them hides the one between states and what is within them.
+    """
+    lowest = max(rates[-1] / len(rates) ** 2, 1e-300)
+    return 2 + int(np.diff(np.log(rates.clip(min=lowest))).argmax())
 
 
 def _k_means(vectors: np.ndarray, states: int, generator: np.random.Generator) -> np.ndarray:

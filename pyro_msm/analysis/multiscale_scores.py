@@ -34,8 +34,9 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
         return []
     share = f"{100 * found['share']:.2g}\u00a0%"
     sentence = (
-        f"Held at its mean, the micro state would change the macro drift by {share} of its variance"
-        f" along the {found['split']} paths."
+        f"With the micro state held at its mean, the rate at which the macro state moves would "
+        f"differ by {share} of its variance (along the {found['split']} paths): so much does the "
+        "large scale feel the small one."
     )
     figure = ("Drift attribution", partial(plots.drift_attribution, found))
     return [Section("Scales", [figure], sentences=[sentence])]

@@ -10,6 +10,7 @@ import numpy as np
 from pyro_msm import scores
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.intervals import INTERVAL_LEVEL, RESAMPLES
+from pyro_msm.analysis.scorecard import POINTWISE
 from pyro_msm.analysis.scored_forecast import Comparison, Forecast, divergence, one_pass
 from pyro_msm.cluster import Run, serially
 from pyro_msm.forecasting.layout import MEMORY
@@ -17,16 +18,9 @@ from pyro_msm.forecasting.layout import MEMORY
 #: What is scored, as ``particles`` of scores.json has it.
 NAMES = ("wasserstein", "m1_error", "m2_error")
 
-#: Scores that compare values at the same place: particles have none.
-POINTWISE = (
-    "relative_error",
-    "relative_error_clean",
-    "crps",
-    "crps_clean",
-    "energy_score",
-    "spread_skill",
-    "spread_skill_against",
-    "coverage",
+#: Scores that compare values at the same place, of a model: particles have none.
+ABSENT = (
+    *POINTWISE,
     "coverage_clean",
     "rank_histogram",
     "valid_prediction_time",
@@ -73,7 +67,7 @@ class _Card:
         over_time = _each(self.table.by_time("wasserstein"), self.table.by_time("moments"))
         lists = {name: values.mean(-1) for name, values in over_time.items()}
         return {
-            **dict.fromkeys(POINTWISE),
+            **dict.fromkeys(ABSENT),
             "particles": {**found, "by_component": by_component, "against": self.sees},
             "members": self.forecast.members,
             "trajectories": len(self.trajectories),
@@ -111,14 +105,7 @@ def particle_scores(
     of the mean and the variance over particles, averaged over members; all averaged over times,
     trajectories and components, and ``by_component``. Scores of points are None.
 
-    Args:
-        ensemble: a rollout.
-        model: its members.
-        trajectories: numbers of those that are scored.
-        baselines: what stands beside it.
-        seed: of the bootstrap.
-        memory: bytes to work with.
-        run: where blocks are scored.
+    Arguments are those of ``point_scores``.
     """
     card = _Card(ensemble, model, trajectories, memory, run)
     result = card.summary()

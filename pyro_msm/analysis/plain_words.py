@@ -48,16 +48,23 @@ def _error(result: Mapping[str, Any]) -> str:
     each = [e for e in error["per_trajectory"] if e is not None]
     between = f" (between {_percent(min(each))} and {_percent(max(each))})" if len(each) > 1 else ""
     whose = f"the {result.get('variable', 'field')}'s size"
-    return (
+    against = "the truth" if _exact(result) else "noisy observations"
+    text = (
         f"On {_trajectories(result)} {which}, the forecast is off by {_percent(error['mean'])} of "
-        f"{whose} on average{between}, measured against noisy observations."
+        f"{whose} on average{between}, measured against {against}."
     )
+    if result.get("variable") == "path":
+        text += " That counts times at which the path is close to zero as much as others: CRPS, in "
+        text += "the path's own units, does not."
+    return text
 
 
 def _floor(result: Mapping[str, Any]) -> str:
     floor, clean = result.get("noise_floor"), result.get("relative_error_clean")
     if not floor or not clean:
         return "The noise-free truth is not known, so errors include the noise of the observations."
+    if _exact(result):
+        return ""
     text = (
         f"A perfect forecast would score {_percent(floor['relative_error']['mean'])}, because the "
         "observations are noisy."
@@ -65,6 +72,11 @@ def _floor(result: Mapping[str, Any]) -> str:
     if clean["mean"] is None:
         return text
     return f"{text} Against the noise-free truth the forecast is off by {_percent(clean['mean'])}."
+
+
+def _exact(result: Mapping[str, Any]) -> bool:
+    """Whether the observations are known to be without noise."""
+    return (result.get("noise_floor") or {}).get("relative_error", {}).get("mean") == 0
 
 
 def _baseline(result: Mapping[str, Any]) -> str:
@@ -109,8 +121,9 @@ def _dressed(result: Mapping[str, Any]) -> str:
     name, best = min(known.items(), key=lambda item: item[1])
     better = "better than" if result["crps"] < best else "NOT better than"
     return (
-        f"As a probability it is {better} every baseline dressed with its validation errors: CRPS "
-        f"{result['crps']:.3g} against {best:.3g} of {name}."
+        f"Judged as a probability it is {better} every baseline that is given the spread of its "
+        f"own validation errors: CRPS (smaller is better) {result['crps']:.3g} against {best:.3g} "
+        f"of {name}."
     )
 
 
@@ -123,10 +136,10 @@ def _coverage(result: Mapping[str, Any]) -> str:
     between = (
         f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]" if bounds and None not in bounds else ""
     )
-    text = (
-        f"The {promised} band held {100 * held['observed']:.0f}\u00a0%{between} of the noisy truth "
-        "(band with observation noise)"
-    )
+    text = f"The {promised} band held {100 * held['observed']:.0f}\u00a0%{between} of the "
+    if _exact(result):
+        return "" if result.get("band_holds") else f"{text}truth."
+    text += "noisy truth (band with observation noise)"
     clean = (result.get("coverage_clean") or {}).get("0.9", {}).get("observed")
     return text + (
         f", and {100 * clean:.0f}\u00a0% of the noise-free one." if clean is not None else "."

@@ -18,26 +18,13 @@ from pyro_msm.analysis.diagnostics import (
 )
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.intervals import intervals
-from pyro_msm.analysis.scorecard import Scorecard
+from pyro_msm.analysis.scorecard import POINTWISE, Scorecard
 from pyro_msm.analysis.scored_forecast import Diagnostic, Forecast
 from pyro_msm.cluster import Run, serially
 from pyro_msm.forecasting.layout import MEMORY
 
 # What a baseline's row keeps of a whole scorecard.
-BASELINE_KEYS = (
-    "relative_error",
-    "relative_error_clean",
-    "crps",
-    "crps_clean",
-    "energy_score",
-    "spread_skill",
-    "spread_skill_against",
-    "coverage",
-    "members",
-    "diverged",
-    "diverged_first_at",
-    "by_lead_time",
-)
+BASELINE_KEYS = (*POINTWISE, "members", "diverged", "diverged_first_at", "by_lead_time")
 EVENT_KEYS = ("brier", "skill")
 
 

@@ -48,6 +48,11 @@ def forecast_figures(
     return figures
 
 
+def has_latents(ensemble: Ensemble) -> bool:
+    """Whether the members have a macro or a micro state: other families have no such figures."""
+    return not {"macro", "micro"}.isdisjoint(ensemble.tree["posterior"].data_vars)
+
+
 def score_figures(ensemble: Ensemble, which: int, result: Mapping[str, Any]) -> list[Planned]:
     """Figures of its scores.
 
@@ -68,8 +73,9 @@ def score_figures(ensemble: Ensemble, which: int, result: Mapping[str, Any]) -> 
     sources = partial(plots.variance_parts, ensemble, result, which)
     figures.append(("Where the uncertainty comes from", "Variance by source", sources))
     if ensemble.kind.spatial:
+        figures.append(("Scales", "Energy spectra", partial(plots.spectra, result)))
+    if ensemble.kind.spatial and has_latents(ensemble):
         figures += [
-            ("Scales", "Energy spectra", partial(plots.spectra, result)),
             ("Scales", "Macro and micro part", partial(plots.scales, result)),
             ("Scales", "States against their own truth", partial(plots.part_scores, result)),
         ]

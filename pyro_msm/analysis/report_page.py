@@ -16,7 +16,12 @@ from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.family_scores import family_sections
 from pyro_msm.analysis.plain_words import sentences
 from pyro_msm.analysis.report_cards import data_card, flat, interval_lines, latent_lines
-from pyro_msm.analysis.report_figures import MAX_CHANNELS, forecast_figures, score_figures
+from pyro_msm.analysis.report_figures import (
+    MAX_CHANNELS,
+    forecast_figures,
+    has_latents,
+    score_figures,
+)
 from pyro_msm.analysis.report_post_hoc import post_hoc_sections
 from pyro_msm.analysis.score_rows import COLUMNS, Row, columns, rows
 from pyro_msm.analysis.sections import Section, Table
@@ -135,10 +140,11 @@ def read_run(folder: Path | str) -> Page:
             page.draw(*figure)
         for section in _sections(result) if result else []:
             page.add(section)
-        latents = "Latent states and training"
-        page.draw(latents, "Latent paths", lambda: plots.latents(ensemble, which))
+        last = "Latent states and training" if has_latents(ensemble) else "Training"
+        if has_latents(ensemble):
+            page.draw(last, "Latent paths", lambda: plots.latents(ensemble, which))
         if metrics is not None:
-            page.draw(latents, "Training", lambda: plots.training(metrics))
+            page.draw(last, "Loss and validation error", lambda: plots.training(metrics))
     return page
 
 

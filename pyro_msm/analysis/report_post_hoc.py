@@ -24,10 +24,10 @@ def post_hoc_sections(result: Mapping[str, Any]) -> list[Section]:
         cells = ["—"] * len(COLUMNS)
         cells[0], cells[place] = "conformal band", _interval(conformal)
         rows.append(tuple(cells))
-    reason = f" {found['reason'].capitalize()}." if found["reason"] else ""
+    reason = f" {_sentence(found['reason'])}" if found["reason"] else ""
     note = (
         f"Members with observation noise against the noisy truth, {found['members']} of them; "
-        f"percentages are what bands of that level held. {found['note'].capitalize()}.{reason}"
+        f"percentages are what bands of that level held. {_sentence(found['note'])}{reason}"
     )
     table = Table("Before and after", COLUMNS, rows, note)
     figure = ("Raw and recalibrated", partial(plots.recalibration, result))
@@ -63,6 +63,10 @@ def _sentences(found: Mapping[str, Any]) -> list[str]:
         f"{text}; a conformal {100 * conformal['level']:.0f}\u00a0% band, "
         f"{conformal['width']:.2g}× as wide as the raw one, held {_interval(conformal)}."
     ]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _number(value: float | None) -> str:

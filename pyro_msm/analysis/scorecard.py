@@ -22,6 +22,18 @@ from pyro_msm.forecasting.layout import MEMORY
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 VALID_ERROR = 0.5
 
+#: Scores that compare values at the same place, of every forecast.
+POINTWISE = (
+    "relative_error",
+    "relative_error_clean",
+    "crps",
+    "crps_clean",
+    "energy_score",
+    "spread_skill",
+    "spread_skill_against",
+    "coverage",
+)
+
 
 def _probabilistic() -> dict[str, scores.Metric]:
     return {

@@ -95,17 +95,31 @@ def save_parts(form: xr.Dataset, parts: Iterable[Part], path: Path | str) -> Non
             and the size count.
         parts: the values of those variables, all of them, in any order; finite where observed.
         path: a ``.nc`` file or a ``.zarr`` folder.
+
+    Raises:
+        InputError: a folder that cannot be written.
+        ValueError: values of a variable are missing among the parts.
     """
     path = Path(path)
     write = _write_zarr if _kind(path) == "zarr" else _write_netcdf
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            write(form.drop_encoding(), parts, temporary)
+            write(form.drop_encoding(), _whole(form, parts), temporary)
     except OSError as error:
         if isinstance(error, PermissionError) or error.errno == errno.ENOSPC:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def _whole(form: xr.Dataset, parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, once they are counted: what nobody writes would read as whatever is on disk."""
+    missing = {name: form[name].size for name in _streamed(form)}
+    for part in parts:
+        missing[part.name] -= part.values.size
+        yield part
+    if lacking := [name for name, count in missing.items() if count]:
+        raise ValueError(f"the parts of a dataset do not make up the whole of {', '.join(lacking)}")
 
 
 def _parts(dataset: xr.Dataset) -> Iterator[Part]:

@@ -133,6 +133,11 @@ class Windows:
         return (self._relative * self.step).to(self._times)
 
     @property
+    def trajectories(self) -> int:
+        """How many the data hold."""
+        return int(self._snapshots.shape[0])
+
+    @property
     def values(self) -> int:
         """Numbers in one snapshot."""
         return math.prod(self._snapshots.shape[2:])
@@ -199,6 +204,10 @@ class Windows:
     def _steps(self, start: Tensor) -> Tensor:
         """Time steps (batch, N, snapshots) of the windows that start at (batch,)."""
         return start[:, None, None] + self._relative[:, None] + torch.arange(self.snapshots)
+
+    def end_to_end(self) -> Tensor:
+        """(n,) time steps at which windows start that together cover a trajectory."""
+        return torch.arange(0, self._last_start + 1, int(self._relative[-1]))
 
     def cut(self, trajectory: Tensor, start: Tensor) -> WindowBatch:
         """The windows of given trajectories (batch,) that start at given time steps (batch,)."""

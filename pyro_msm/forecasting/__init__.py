@@ -65,7 +65,6 @@ def load_forecaster(folder: Path | str, device: str = "cpu") -> Forecaster:
     """
     run = RunDirectory.open(folder)
     family = run.config.model.family
-    trained: Any = FAMILIES.get(family)
-    if trained is not None:
-        return trained.from_run(run, device)
+    if family in FAMILIES:
+        return FAMILIES[family].from_run(run, device)
     return BASELINES[family].load(run.checkpoints)

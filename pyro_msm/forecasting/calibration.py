@@ -1,4 +1,14 @@
-"""Spread of an ensemble, fitted to what free-running forecasts of validation data need."""
+"""Spread of an ensemble, fitted to the errors that free-running forecasts of validation data make.
+
+The factors are those with the best logarithmic score of the ensemble's variance,
+
+.. math:: \\sum_{t,k} \\ln S_{tk} + E_{tk} / S_{tk},
+
+E the mean square error of trajectory k at a lead time t, S the members' variance: a proper score,
+least where the two are the same on average, and the better the more S knows which forecasts will
+fail. The noise of the observations is subtracted from E, in which the score is linear and therefore
+unbiased. The CRPS against noisy data would hardly see a spread below the noise.
+"""
 
 from __future__ import annotations
 
@@ -9,95 +19,217 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.forecasting.contract import initial_window
-from pyro_msm.forecasting.streams import OBSERVATION, Streams
-from pyro_msm.scores import fair_crps
 
 if TYPE_CHECKING:
     from pyro_msm.forecasting.multiscale import MultiscaleForecaster
+    from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster
 
-MEMBERS = 20
+MEMBERS = 10
 TIMES = 24
-#: What a factor is multiplied by in the search, first widely, then closely.
-ROUNDS = (tuple(2.0**k for k in range(-3, 4)), (2**-0.5, 2**0.5), (2**-0.25, 2**0.25))
+#: Farthest that a factor moves between two ensembles, how many there are, and a move that is none.
+STRIDE, ROUNDS, STILL = 4.0, 6, 2**0.125
+#: Updates of the factors between two ensembles.
+UPDATES = 200
+#: Spread and error below this share of the field count as none.
+LEAST = 1e-5
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Factors on the standard deviations of a trained model.
+    """What scales the noise of a trained model.
 
     Attributes:
-        dispersion: on L; the variational bound sees the drift's residual along training data only,
-            not the error that a free-running forecast makes with it.
-        initial: on the encoder's posterior, at the start of a forecast.
+        dispersion: factor on L; the variational bound sees the drift's residual along training
+            data only, not the error that a free-running forecast makes with it.
+        initial: factor on the encoder's posterior standard deviation, at the start of a forecast.
+        novelty: dispersion, in units of L, at a state as far from the training data as they are
+            wide: see ``Novelty``.
+        observation: factor on the standard deviation of the observation noise.
     """
 
     dispersion: float = 1.0
     initial: float = 1.0
+    novelty: float = 0.0
+    observation: float = 1.0
 
 
-def calibrate(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> Calibration:
-    """The factors with the least fair CRPS of noisy members against noisy validation data.
+def calibrate(
+    forecaster: TrainedLatentForecaster, validation: xr.Dataset, novelty: bool = False
+) -> Calibration:
+    """The factors with the best score of the spread, see above, on validation data.
 
-    Both are searched one after the other, over powers of 2 from 1/8 to 8 and then ever closer to
-    the best ones, with the same random numbers throughout. A handful of trajectories shows that an
-    ensemble is too narrow better than that it is too wide, for the ones with large errors may not
-    be among them: factors below 1 count only while the root mean square spread is at least the
-    error of the ensemble mean. The observation noise in that is taken out where the data's
-    attribute ``noise_std`` tells it.
+    As long as noise is small, variances add: S = d² A + i² B + n² C + R for factors d on the
+    dispersion, i on the initial spread and n on that of new states. Forecasts with ever fewer of
+    them tell the terms; the best factors of this sum are tried in turn, until they stay where they
+    are.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
+        validation: trajectories that training has not seen. Their attribute ``noise_std`` is the
+            observation noise; without it, that which the model has learned counts.
+        novelty: whether the dispersion of new states is fitted too.
+
+    Returns:
+        No change where the noise alone explains the error, and where no ensemble stays finite.
+    """
+    forecasts = _Forecasts(forecaster, validation)
+    before = forecaster.calibration
+    tried = np.array([1.0, 1.0, float(novelty)])
+    found: dict[Calibration, float] = {}
+    try:
+        frozen = forecasts.moments(np.zeros(3))
+        if frozen is not None and frozen.error.mean() <= 0:
+            return before
+        for _ in range(ROUNDS):
+            whole = forecasts.moments(tried)
+            if whole is None:
+                tried = tried / STRIDE
+                continue
+            found[forecasts.calibration(tried)] = whole.score()
+            terms = forecasts.terms(tried, whole, frozen)
+            if terms is None:
+                break
+            factors = _best(whole, terms)
+            tried = tried * factors
+            if np.abs(np.log(factors)).max() < np.log(STILL):
+                break
+    finally:
+        forecaster.calibration = before
+    return min(found, key=lambda c: found[c], default=before)
+
+
+def observation_factor(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> float:
+    """What brings the observations' learned standard deviation to what validation data show.
+
+    In training the observations are those of states drawn from the posterior's tube, whose width
+    the learned noise has to cover. Here it is that of data about their own encoded state, by the
+    median over snapshots: what the decoder cannot show of a few of them is no noise.
+
+    Args:
+        forecaster: trained.
         validation: trajectories that training has not seen.
     """
     warmup = forecaster.warmup
-    initial = initial_window(validation, warmup)
-    times = validation["time"].values[warmup - 1 :]
-    scored = np.unique(np.linspace(1, len(times) - 1, TIMES).round().astype(int))
-    truth = np.moveaxis(validation["field"].isel(time=scored + warmup - 1).values, 1, 0)
-    noise = _observation_noise(forecaster, truth.shape)
-    before = forecaster.calibration
+    count = validation.sizes["time"] - warmup + 1
+    variance = forecaster.observation_std().astype(float) ** 2
+    shown = []
+    for first in np.unique(np.linspace(0, count - 1, TIMES).round().astype(int)):
+        snapshots = validation.isel(time=slice(first, first + warmup))
+        latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[:, None]
+        gap = forecaster.ensemble_mean(latents)[:, 0] - snapshots["field"].values[:, -1]
+        if "mask" in snapshots:
+            gap = np.where(snapshots["mask"].values[:, -1], gap, np.nan)
+        seen = np.maximum(_over_space(np.isfinite(gap)), 1)
+        shown.append(_over_space(np.nan_to_num(gap).astype(float) ** 2) / seen)
+    return float(np.sqrt(np.mean(np.median(np.concatenate(shown), 0) / variance)))
 
-    noise_var = validation.attrs.get("noise_std", 0.0) ** 2
 
-    def score(candidate: Calibration) -> float:
-        forecaster.calibration = candidate
-        state = forecaster.encode(initial, MEMBERS, 0)
-        _, latents = forecaster.advance(state, times)
-        crps, spread, error = [], [], []
-        for i, step in enumerate(scored):
-            members = forecaster.decode(latents[step : step + 1])["field"].values[:, :, 0]
+@dataclass(frozen=True)
+class _Moments:
+    """Of an ensemble against data, each (time, trajectory, channel).
+
+    Attributes:
+        spread: variance of the members.
+        error: mean square error of the mean of infinitely many members against the noise-free
+            field, as far as the data tell; it may be below zero.
+        doubt: standard error of ``error`` by the observation noise; it counts as spread and as
+            error, so that what it hides has no weight.
+    """
+
+    spread: np.ndarray
+    error: np.ndarray
+    doubt: np.ndarray
+
+    def score(self) -> float:
+        """The logarithmic score."""
+        seen = self.spread + self.doubt
+        return float(np.mean(np.log(seen) + (self.error + self.doubt) / seen))
+
+
+class _Forecasts:
+    """Free-running ensembles over the whole horizon of validation data."""
+
+    def __init__(self, forecaster: TrainedLatentForecaster, validation: xr.Dataset) -> None:
+        self._forecaster = forecaster
+        warmup = forecaster.warmup
+        self._initial = initial_window(validation, warmup)
+        self._times = validation["time"].values[warmup - 1 :]
+        last = len(self._times) - 1
+        self._scored = np.unique(np.linspace(1, last, TIMES).round().astype(int))
+        seen = validation.isel(time=self._scored + warmup - 1)
+        self._truth = seen["field"].values
+        if "mask" in seen:
+            self._truth = np.where(seen["mask"].values, self._truth, np.nan)
+        noise = validation.attrs.get("noise_std")
+        std = forecaster.observation_std() if noise is None else np.asarray(noise)
+        self._noise = np.broadcast_to(np.square(std), self._truth.shape[2])
+        self._least = LEAST**2 * np.nanmean(np.square(self._truth))
+
+    def calibration(self, factors: np.ndarray) -> Calibration:
+        """The factors in the order of ``Calibration``, with its observation noise."""
+        dispersion, initial, novelty = map(float, factors)
+        observation = self._forecaster.calibration.observation
+        return Calibration(dispersion, initial, novelty, observation)
+
+    def moments(self, factors: np.ndarray) -> _Moments | None:
+        """With noise scaled by the factors; None if a member diverges."""
+        self._forecaster.calibration = self.calibration(factors)
+        state = self._forecaster.encode(self._initial, MEMBERS, 0)
+        _, latents = self._forecaster.advance(state, self._times)
+        spread, error, doubt = [], [], []
+        for position, step in enumerate(self._scored):
+            members = self._forecaster.decode(latents[step : step + 1])["field"].values[:, :, 0]
             if not np.isfinite(members).all():
-                return np.inf
-            crps.append(np.nanmean(fair_crps(members + noise[i], truth[i])))
-            spread.append(members.var(0, ddof=1).mean())
-            error.append(np.nanmean((members.mean(0) - truth[i]) ** 2))
-        narrowed = min(candidate.dispersion, candidate.initial) < 1
-        # The mean of finitely many members has a share of their spread in its error.
-        shown = np.mean(error) - noise_var - np.mean(spread) / MEMBERS
-        if narrowed and not 0 < shown <= np.mean(spread):
-            return np.inf
-        return float(np.mean(crps))
+                return None
+            gap = members.mean(0, dtype=np.float64) - self._truth[:, position]
+            seen = np.isfinite(gap)
+            count = np.maximum(_over_space(seen), 1)
+            variance = np.where(seen, members.var(0, ddof=1, dtype=np.float64), 0)
+            spread.append(_over_space(variance) / count)
+            squared = _over_space(np.where(seen, gap**2, 0)) / count
+            error.append(squared - self._noise - spread[-1] / MEMBERS)
+            doubt.append(self._noise * np.sqrt(2 / count) + self._least)
+        return _Moments(np.array(spread), np.array(error), np.array(doubt))
 
-    best = Calibration()
-    scores = {best: score(best)}
-    try:
-        for steps in ROUNDS:
-            for name in ("dispersion", "initial"):
-                for step in steps:
-                    factor = step * getattr(best, name)
-                    candidate = Calibration(**(vars(best) | {name: factor}))
-                    if candidate not in scores:
-                        scores[candidate] = score(candidate)
-                best = min(scores, key=lambda c: scores[c])
-    finally:
-        forecaster.calibration = before
-    return best
+    def terms(
+        self, factors: np.ndarray, whole: _Moments, frozen: _Moments | None
+    ) -> np.ndarray | None:
+        """(factor + 1, time, trajectory, channel): each factor's part of ``whole``'s spread.
+
+        The last one is the part of none of them. None if an ensemble diverges.
+        """
+        parts, left, rest = [], factors.copy(), whole.spread
+        for index, factor in enumerate(factors):
+            without = rest
+            if factor:
+                left[index] = 0
+                fewer = self.moments(left) if left.any() else frozen
+                if fewer is None:
+                    return None
+                without = fewer.spread
+            parts.append(np.maximum(rest - without, 0))
+            rest = without
+        return np.array([*parts, rest])
 
 
-def _observation_noise(forecaster: MultiscaleForecaster, shape: tuple[int, ...]) -> np.ndarray:
-    """(time, member, trajectory, channel, *grid)."""
-    times, trajectories, channels = shape[:3]
-    size = int(np.prod(shape[2:]))
-    normal = Streams(1, range(MEMBERS), range(trajectories)).normal(0, times, size, OBSERVATION)
-    std = forecaster.observation_std().reshape(channels, *(1 for _ in shape[3:]))
-    return normal.reshape(times, MEMBERS, *shape[1:]) * std
+def _over_space(values: np.ndarray) -> np.ndarray:
+    """Sums (trajectory, channel) of (trajectory, channel, *grid)."""
+    return np.asarray(values.reshape(*values.shape[:2], -1).sum(-1))
+
+
+def _best(moments: _Moments, terms: np.ndarray) -> np.ndarray:
+    """What each of the factors is best multiplied with, if variances add up.
+
+    By minorisation and maximisation: each variance is multiplied by the root of the ratio of the
+    two sums that the score's derivative is the difference of, which never worsens the score.
+    """
+    factors = np.ones(len(terms) - 1)
+    error = moments.error + moments.doubt
+    for _ in range(UPDATES):
+        squares = np.append(factors**2, 1.0)
+        spread = np.tensordot(squares, terms, 1) + moments.doubt
+        wanted = (terms[:-1] * np.maximum(error, 0) / spread**2).sum((1, 2, 3))
+        there = (terms[:-1] / spread).sum((1, 2, 3))
+        ratio = np.divide(wanted, there, out=np.ones_like(factors), where=there > 0)
+        factors = np.clip(factors * ratio**0.25, 1 / STRIDE, STRIDE)
+    return factors

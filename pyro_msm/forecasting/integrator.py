@@ -25,6 +25,7 @@ class PathState:
         recent: the states one step ago and now.
         node: the state at the last node, where the drift was evaluated.
         rates: the drift at the last nodes, the newest first; at most two before it is evaluated.
+        quick: the quick part of the drift at the last steps, likewise.
         wandered: what noise has added since the last node.
         streams: the random streams of the members; None without noise.
     """
@@ -36,6 +37,7 @@ class PathState:
     rates: tuple[Tensor, ...]
     wandered: Tensor
     streams: Streams | None
+    quick: tuple[Tensor, ...] = ()
 
     @classmethod
     def start(cls, time: float, state: Tensor, streams: Streams | None) -> PathState:
@@ -64,12 +66,16 @@ class Integrator:
     state at every step, and the noise of every step is added. Two node distances of Heun's scheme
     start a path. Times between two steps are interpolated linearly.
 
+    A part of the drift that is quick and cheap, such as an equation whose closure is slow and
+    learned, is evaluated at every step, and the rest at the nodes: the scheme of both is the same.
+
     Args:
-        drift: f(t, z) for a time and (member, trajectory, state).
+        drift: f(t, z) for a time and (member, trajectory, state), without the quick part.
         dispersion: (state,) diagonal of L.
         step: length of a step.
         every: steps from node to node.
         gain: factors (member, trajectory, state) on the dispersion at a node's state; None: one.
+        quick: the quick part of the drift, as ``drift``; None: there is none.
     """
 
     drift: Callable[[float, Tensor], Tensor]
@@ -77,6 +83,7 @@ class Integrator:
     step: float
     every: int = 1
     gain: Callable[[Tensor], Tensor] | None = None
+    quick: Callable[[float, Tensor], Tensor] | None = None
 
     def run(self, state: PathState, times: np.ndarray) -> tuple[PathState, np.ndarray]:
         """Integrates along absolute ``times``, increasing, none before the state's last step.
@@ -114,13 +121,13 @@ class Integrator:
         while taken < steps:
             if state.index < 2 * self.every:
                 count = 1
-                state = self._heun(state, noise[taken] if noise is not None else None)
+                state = self._heun(state, None if noise is None else noise[taken])
                 path[taken + 2] = state.latent
             else:
                 offset = state.index % self.every
                 count = min(self.every - offset, steps - taken)
                 part = None if noise is None else noise[taken : taken + count]
-                state = self._multistep(state, offset, count, part, path[taken + 2 :][:count])
+                state = self._multistep(state, offset, part, path[taken + 2 :][:count])
             taken += count
         return replace(state, recent=(path[-2], path[-1])), path
 
@@ -136,9 +143,10 @@ class Integrator:
     def _heun(self, state: PathState, noise: Tensor | None) -> PathState:
         now = state.origin + state.index * self.step
         latent = state.latent
-        rate = self.drift(now, latent)
-        ahead = self.drift(now + self.step, latent + self.step * rate)
-        moved = latent + (0.5 * self.step) * (rate + ahead)
+        rate, quick = self.drift(now, latent), self._quick(now, latent)
+        there = now + self.step, latent + self.step * (rate + quick)
+        ahead = self.drift(*there) + self._quick(*there)
+        moved = latent + (0.5 * self.step) * (rate + quick + ahead)
         if noise is not None:
             moved = moved + (noise if self.gain is None else noise * self.gain(latent))
         rates = state.rates
@@ -146,35 +154,65 @@ class Integrator:
             rates = (rate, *rates)[:2]
         return replace(
             state, index=state.index + 1, recent=(latent, moved), rates=rates, node=moved,
-            wandered=torch.zeros_like(moved),
+            wandered=torch.zeros_like(moved), quick=(quick, *state.quick)[:2],
         )  # fmt: skip
 
+    def _quick(self, time: float, latent: Tensor) -> Tensor:
+        return latent.new_zeros(()) if self.quick is None else self.quick(time, latent)
+
     def _multistep(
-        self, state: PathState, offset: int, count: int, noise: Tensor | None, out: Tensor
+        self, state: PathState, offset: int, noise: Tensor | None, out: Tensor
     ) -> PathState:
-        """``count`` steps within one node distance, written to ``out``."""
-        rates = state.rates
+        """Steps within one node distance, written to ``out``."""
+        rates, count = state.rates, len(out)
         if offset == 0:
             now = state.origin + state.index * self.step
             rates = (self.drift(now, state.latent), *rates)[:3]
             state = replace(
                 state, node=state.latent, rates=rates, wandered=torch.zeros_like(state.latent)
             )
-        share = torch.arange(offset + 1, offset + count + 1, device=out.device) / self.every
+        driven = noise
+        if noise is not None and self.gain is not None:
+            driven = noise * self.gain(state.node)
+        share = torch.arange(offset, offset + count + 1, device=out.device) / self.every
         weights = _adams_bashforth(share.to(out.dtype)) * (self.every * self.step)
-        out.copy_(state.node + torch.tensordot(weights, torch.stack(rates), 1))
-        wandered = state.wandered
-        if noise is not None:
-            driven = noise if self.gain is None else noise * self.gain(state.node)
-            walk = driven.cumsum(0) + wandered
-            out += walk
-            wandered = walk[-1]
+        if self.quick is None:
+            state = self._between_nodes(state, weights[1:], driven, out)
+        else:
+            state = self._step_by_step(state, weights.diff(dim=0), driven, out)
         if offset + count == self.every:
             rates = rates[:2]
-        return replace(
-            state, index=state.index + count, recent=(out[-1], out[-1]), rates=rates,
-            wandered=wandered,
-        )  # fmt: skip
+        return replace(state, index=state.index + count, rates=rates)
+
+    def _between_nodes(
+        self, state: PathState, weights: Tensor, noise: Tensor | None, out: Tensor
+    ) -> PathState:
+        """All steps at once, by weights (step, rate) of the way from the node."""
+        out.copy_(state.node + torch.tensordot(weights, torch.stack(state.rates), 1))
+        wandered = state.wandered
+        if noise is not None:
+            walk = noise.cumsum(0) + wandered
+            out += walk
+            wandered = walk[-1]
+        return replace(state, recent=(out[-1], out[-1]), wandered=wandered)
+
+    def _step_by_step(
+        self, state: PathState, weights: Tensor, noise: Tensor | None, out: Tensor
+    ) -> PathState:
+        """One step after the other, by weights (step, rate) of each way."""
+        torch.tensordot(weights, torch.stack(state.rates), 1, out=out)
+        if noise is not None:
+            out += noise
+        latent, before, quick = state.latent, state.latent, state.quick
+        own = (_adams_bashforth(out.new_ones(1))[0] * self.step).tolist()
+        for number, moved in enumerate(out):
+            now = state.origin + (state.index + number) * self.step
+            quick = (self._quick(now, latent), *quick[:2])
+            moved += latent
+            for weight, rate in zip(own, quick, strict=True):
+                moved.add_(rate, alpha=weight)
+            before, latent = latent, moved
+        return replace(state, recent=(before, latent), quick=quick[:2])
 
 
 def _adams_bashforth(share: Tensor) -> Tensor:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,38 +12,24 @@ from torch import Tensor
 
 from pyro_msm import data as datasets
 from pyro_msm.config import Config, ModelConfig, TrainingConfig
-from pyro_msm.data.windows import Forcing, Windows, check_length
-from pyro_msm.environment import available_device, one_thread
+from pyro_msm.data.windows import Forcing, Windows
+from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.bayesian import member_dynamics, random_weights, with_random_weights
-from pyro_msm.forecasting.calibration import Calibration, calibrate
+from pyro_msm.forecasting.calibration import Calibration, observation_factor
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
-from pyro_msm.forecasting.known_physics import chosen_physics, known_rate
-from pyro_msm.forecasting.latent import LatentForecaster
-from pyro_msm.forecasting.sizes import chosen_macro
+from pyro_msm.forecasting.multiscale_building import check_trainable, new_pair
+from pyro_msm.forecasting.reach import Reach, World
 from pyro_msm.forecasting.streams import INITIAL, Streams
-from pyro_msm.forecasting.validation import free_running_error, validation_split
+from pyro_msm.forecasting.time_step import resolve, resolving
+from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster, check_times, within_reach
+from pyro_msm.forecasting.validation import free_running_error
 from pyro_msm.forecasting.warm_start import warm_start_of
-from pyro_msm.guides import AmortizedPathGuide, BayesianPathGuide, grow
-from pyro_msm.guides.grow import check_fields
-from pyro_msm.inference import Processes, Trainer, load_checkpoint, restore_into
+from pyro_msm.guides import AmortizedPathGuide, BayesianPathGuide
+from pyro_msm.inference import Trainer
 from pyro_msm.models import MultiscaleSDE
-from pyro_msm.models.initialise import check_frame, check_macro
-from pyro_msm.progress import progress_bar
-from pyro_msm.records import MetricsLog
-
-logger = logging.getLogger("pyro_msm")
-
-#: A latent component beyond this many of its scales from its mean has left the model's world.
-HORIZON = 1e3
-
-#: Drift evaluations are at most this far apart, in units of the state's fastest time scale.
-COARSEST = 0.05
-
-#: In units of the known physics' one: Adams–Bashforth 3 is stable up to .55 (decay), .72 (waves).
-STABLE = 0.4
 
 
 @dataclass(frozen=True)
@@ -67,7 +49,7 @@ class LatentState:
     dynamics: Any
 
 
-class MultiscaleForecaster(LatentForecaster):
+class MultiscaleForecaster(TrainedLatentForecaster):
     """Forecasts with a ``MultiscaleSDE`` and its guide.
 
     Args:
@@ -79,6 +61,8 @@ class MultiscaleForecaster(LatentForecaster):
 
     name = "multiscale"
     stochastic = True
+    model: MultiscaleSDE
+    guide: AmortizedPathGuide
 
     def __init__(
         self,
@@ -89,13 +73,11 @@ class MultiscaleForecaster(LatentForecaster):
         self.model_settings = model or ModelConfig()
         self.training = training or TrainingConfig()
         self.warmup = self.model_settings.snapshots
-        self.rollout_step = rollout_step or 0.0
+        self.given_step = self.rollout_step = rollout_step or 0.0
         self.rollout_every = 1
         self.calibration = Calibration()
+        self.reach: Reach | None = None
         self.from_prior = False
-        self.model: MultiscaleSDE
-        self.guide: AmortizedPathGuide
-        self.device = torch.device("cpu")
         self.axes: dict[str, np.ndarray] = {}
 
     @classmethod
@@ -119,145 +101,50 @@ class MultiscaleForecaster(LatentForecaster):
 
     # --- training --------------------------------------------------------------------------------
 
-    def fit(
-        self,
-        data: xr.Dataset,
-        *,
-        run: Any = None,
-        resume: bool = False,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-    ) -> Self:
-        """Builds the model for ``data`` and trains it.
-
-        Args:
-            data: a validated dataset with a ``field`` and a ``train`` split; with a ``validation``
-                split the weights are chosen by free-running rollouts there.
-            run: a run directory for checkpoints and metrics; None keeps neither.
-            resume: go on from the run's last checkpoint.
-            seed: root of the initial weights and of all draws.
-            device: "auto", "cpu" or "cuda".
-            progress: show a progress bar.
-        """
-        self.build(data, seed)
-        if run is None:
-            self.train(data, seed=seed, device=device, progress=progress)
-            return self
-        step = None
-        if resume:
-            path = run.checkpoints / "last.safetensors"
-            step = load_checkpoint(path, "training")[1]["counters"]["step"]
-        with MetricsLog(run.metrics, step, enabled=Processes().leads) as log:
-            self.train(
-                data, checkpoints=run.checkpoints, resume=resume, seed=seed, device=device,
-                log=log.write, progress=progress,
-            )  # fmt: skip
-        return self
-
     def check(self, data: xr.Dataset) -> None:
-        """Checks that a model can be built and trained on ``data``, without doing so.
-
-        Raises:
-            InputError: a coarse size that does not divide the grid, or too few snapshots.
-        """
-        train = datasets.select(data, "train")
-        if "field" not in train:
-            raise InputError(
-                "the multiscale model learns from a variable `field` (trajectory, time, channel, "
-                f"x[, y]); the data hold `{datasets.variable(data)}`: choose another --model"
-            )
-        macro = self.model_settings.macro
-        if macro is not None:
-            check_macro(macro, train["field"].shape[3:], data.attrs["boundary"])
-        if self.model_settings.frame == "comoving":
-            check_frame(train["field"].shape[3:], data.attrs["boundary"], self.model_settings.micro)
-        if (smaller := warm_start_of(self.model_settings)) is not None:
-            start = self.from_run(smaller)
-            if random_weights(start.guide) is not None:
-                raise InputError(
-                    f"{smaller.path} has random weights, and only single values can grow: start "
-                    "from a run with model.bayesian = 'none'"
-                )
-            check_fields(start.model, data)
-        chosen_physics(self.model_settings.physics, data)
-        check_length(train, self.training.window_length, self.warmup)
+        """Checks that a model can be built and trained on ``data``, without doing so."""
+        check_trainable(data, self.model_settings, self.training, self._smaller())
 
     def build(self, data: xr.Dataset, seed: int = 0) -> None:
         """Makes the model and guide with which the training for ``data`` starts."""
-        s = self.model_settings
-        smaller = warm_start_of(s)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if smaller is None:
-                self._build_anew(data)
-            else:
-                self.model, self.guide = grow(self.from_run(smaller).guide, data, s.micro)
-                quadrature = self.training.quadrature
-                self.model.quadrature = self.model.settings["quadrature"] = quadrature
-            if s.bayesian != "none":
-                self.model, self.guide = with_random_weights(
-                    self.model, self.guide, s.bayesian, s.prior_scale
-                )
+            self.model, self.guide = new_pair(
+                data, self.model_settings, self.training.quadrature, self._smaller()
+            )
         self._learn_grid(data)
 
-    def _build_anew(self, data: xr.Dataset) -> None:
-        s = self.model_settings
-        macro = s.macro if s.macro is not None else chosen_macro(data)
-        self.model = MultiscaleSDE.for_data(
-            data, macro, s.micro,
-            rank=s.basis, hidden=s.hidden, drift_hidden=s.drift_hidden,
-            drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
-            time_input=s.time_input, frame=s.frame, detail=s.detail, snapshots=s.snapshots,
-            physics=chosen_physics(s.physics, data), closure=s.closure,
-            dispersion=s.dispersion,
-            std_floor=s.std_floor, quadrature=self.training.quadrature,
-        )  # fmt: skip
-        self.guide = AmortizedPathGuide(self.model)
+    def _smaller(self) -> AmortizedPathGuide | None:
+        """Guide, and with it model, of the run from whose weights this one starts."""
+        run = warm_start_of(self.model_settings)
+        return None if run is None else self.from_run(run).guide
 
-    def train(
-        self,
-        data: xr.Dataset,
-        *,
-        checkpoints: Path | None = None,
-        resume: bool = False,
-        seed: int = 0,
-        device: str = "auto",
-        log: Callable[..., None] = lambda **_: None,
-        progress: bool = False,
-    ) -> Trainer:
-        """Trains the model that is there; see ``fit`` for the arguments."""
-        self.to(torch.device(available_device(device)))
+    def _trainer(self, data: xr.Dataset, resume: bool, **how: Any) -> Trainer:
+        """On windows of the training split, by the error of free runs on the validation split."""
         windows = Windows(
             datasets.select(data, "train"), self.training.window_length, self.training.stride,
             self.warmup, self.device,
         )  # fmt: skip
-        validation = validation_split(data, self.warmup)
-        if validation is None:
-            logger.warning("no validation split, or none long enough: the last weights are kept")
-        with progress_bar("training", enabled=progress) as update:
-            known = self.model.network.known_drift is not None
-            trainer = Trainer(
-                self.model, self.guide, windows, self.training,
-                validate=None if validation is None else free_running_error(self, validation),
-                seed=seed, folder=checkpoints, log=log, progress=update, header=self._header(),
-                untrained=known or self.model_settings.warm_start is not None,
-            )  # fmt: skip
-            trainer.run(resume)
-        self._settle()
-        if self.training.calibrate and validation is not None:
-            self._calibrate(validation)
-            trainer.header = self._header()
-            trainer.save_best()
-        return trainer
+        validation = self._validation(data)
+        known = self.model.network.known_drift is not None
+        return Trainer(
+            self.model, self.guide, windows, self.training,
+            validate=None if validation is None else free_running_error(self, validation),
+            untrained=known or self.model_settings.warm_start is not None, **how,
+        )  # fmt: skip
+
+    def _finish(self, trainer: Trainer, data: xr.Dataset) -> None:
+        """Keeps what the training data reach, before anything is fitted to validation data."""
+        self.reach = Reach.of(self.guide, trainer.windows)
+        trainer.header = self._header()
+        trainer.save_best()
+        super()._finish(trainer, data)
 
     def _calibrate(self, validation: xr.Dataset) -> None:
-        """Fits the ensemble's spread on validation data without gaps."""
-        if "mask" in validation:
-            return
-        self.calibration = calibrate(self, validation)
-        logger.info("spread calibrated on validation: dispersion × %.3g, initial × %.3g",
-                    self.calibration.dispersion, self.calibration.initial)  # fmt: skip
+        """Fits the steps of a rollout, and with these the spread of the ensemble."""
+        resolve(self, validation)
+        self.calibration = Calibration(observation=observation_factor(self, validation))
+        super()._calibrate(validation)
 
     # --- forecasting -----------------------------------------------------------------------------
 
@@ -275,9 +162,7 @@ class MultiscaleForecaster(LatentForecaster):
                 model was trained with them.
         """
         check_drivers(window, self.model.settings)
-        field = self._tensor(self._snapshots(window))
-        with torch.inference_mode():
-            mean, log_var = self.guide.encode(field)
+        mean, log_var = self._posterior(window)
         indices = members if isinstance(members, range) else range(members)
         root = root_entropy(generator)
         streams = Streams(root, indices, range(window.sizes["trajectory"]))
@@ -302,58 +187,75 @@ class MultiscaleForecaster(LatentForecaster):
             InputError: times that decrease or lie before the state.
         """
         path, times = state.path, np.asarray(times, float)
-        self._check_times(times, path)
+        check_times(times, path.origin, path.index, self.rollout_step)
         if generator is not None:
             members, trajectories = (range(n) for n in path.latent.shape[:2])
             streams = Streams(root_entropy(generator), members, trajectories)
             path = replace(path, streams=streams)
         with torch.inference_mode(), one_thread():
+            world = self._world()
             integrator = Integrator(
-                lambda time, latent: self._drift(time, latent, state),
-                self.calibration.dispersion * state.dynamics.dispersion,
-                self.rollout_step, self.rollout_every,
-                None if self.model.network.state_gain is None else self.model.network.gain,
+                lambda time, latent: self._drift(time, latent, state, world),
+                state.dynamics.dispersion, self.rollout_step, self.rollout_every,
+                lambda latent: self._gain(latent, world),
+                None if self.model.network.known_drift is None
+                else lambda time, latent: self._physics(time, latent, state),
             )  # fmt: skip
             path, latents = integrator.run(path, times)
-            latents = self._within_reach(latents)
+            network = self.model.network
+            centre, scale = network.state_mean.cpu().numpy(), network.state_scale.cpu().numpy()
+            latents = within_reach(latents, centre, scale)
             lost = torch.as_tensor(np.isnan(latents[-1]).any(-1), device=self.device)
             path = path.without(lost)
         return replace(state, path=path), latents
 
-    def _check_times(self, times: np.ndarray, path: PathState) -> None:
-        now = path.origin + (path.index - 1) * self.rollout_step if path.index else path.origin
-        if not len(times) or (np.diff(times) < 0).any():
-            raise InputError("the times of a forecast must be increasing, and at least one")
-        if times[0] < now - 1e-4 * self.rollout_step:
-            raise InputError(
-                f"t = {times[0]:g} was asked for, which is before the state at t = {now:g}: "
-                "a forecast goes forward only"
-            )
+    def _posterior(self, window: xr.Dataset) -> tuple[Tensor, Tensor]:
+        """Mean and log variance after the last snapshots; the microscale's mean within reach."""
+        with torch.inference_mode():
+            mean, log_var = self.guide.encode(self._tensor(self._snapshots(window)))
+            if (world := self._world()) is not None:
+                macro = self.model.network.macro_values
+                mean = torch.cat([mean[..., :macro], world.nearest(mean)[..., macro:]], -1)
+        return mean, log_var
+
+    def _world(self) -> World | None:
+        return None if self.reach is None else self.reach.world(self.model.network)
 
     def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
         noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
         return mean + self.calibration.initial * (0.5 * log_var).exp() * noise
 
-    def _within_reach(self, latents: np.ndarray) -> np.ndarray:
-        """NaN from the first time at which a path has left the world of the model."""
-        network = self.model.network
-        scale, mean = network.state_scale.cpu().numpy(), network.state_mean.cpu().numpy()
-        with np.errstate(invalid="ignore", over="ignore"):
-            lost = ~(np.abs((latents - mean) / scale).max(-1) < HORIZON)
-        latents[np.logical_or.accumulate(lost, axis=0)] = np.nan
-        return latents
-
-    def _drift(self, time: float, latent: Tensor, state: LatentState) -> Tensor:
+    def _drift(
+        self, time: float, latent: Tensor, state: LatentState, world: World | None = None
+    ) -> Tensor:
         times = torch.full((latent.shape[1], 1), time, device=self.device)
         context = self.model.network.context(times, state.parameters, state.forcing)
         context = None if context is None else context[:, 0]
-        return state.dynamics.drift(times[:, 0], latent, context, state.parameters)
+        near = latent if world is None else world.nearest(latent)
+        rate: Tensor = state.dynamics.learned_drift(near, context)
+        return rate if world is None else rate + world.pace * (near - latent)
+
+    def _physics(self, time: float, latent: Tensor, state: LatentState) -> Tensor:
+        times = latent.new_full((latent.shape[1],), time)
+        return self.model.network.physics(times, latent, state.parameters)
+
+    def _gain(self, latent: Tensor, world: World | None) -> Tensor:
+        """Factors (member, trajectory, state or 1) on the dispersion."""
+        factor = latent.new_full((1,), self.calibration.dispersion)
+        if self.calibration.novelty and world is not None:
+            factor = torch.hypot(factor, self.calibration.novelty * world.novelty(latent))
+        network = self.model.network
+        return factor if network.state_gain is None else factor * network.gain(latent)
+
+    def _tells_novelty(self) -> bool:
+        # Where the equation is known, η is detail that may stand anywhere, and new everywhere.
+        known = self.model.network.known_drift is not None
+        return self.reach is not None and bool(self.reach.seen) and not known
 
     def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
         """The state drawn afresh from the posterior of the last snapshots; streams go on."""
         window = snapshots.isel(time=slice(-self.warmup, None))
-        with torch.inference_mode():
-            mean, log_var = self.guide.encode(self._tensor(self._snapshots(window)))
+        mean, log_var = self._posterior(window)
         if state.path.streams is None:
             streams, latent = None, mean.expand(state.path.latent.shape)
         else:
@@ -366,17 +268,9 @@ class MultiscaleForecaster(LatentForecaster):
         """``field``, ``macro``, ``micro`` and ``observation_std`` of (time, member, …) latents."""
         with torch.inference_mode():
             states = self._tensor(np.moveaxis(latents, 0, 2))
-            field = self.model.network.mean_field(states).cpu().numpy()
-        lead = ("member", "trajectory", "time")
-        result = xr.Dataset(
-            {
-                "field": ((*lead, *self.axes), field),
-                "observation_std": ("channel", self.observation_std()),
-            },
-            coords={name: (name, values) for name, values in self.axes.items()},
-        )
+            result = self._decoded(self.model.network.mean_field(states).cpu().numpy())
         for name, (dims, values) in self.parts(latents).items():
-            result[name] = (*lead, *dims), values
+            result[name] = ("member", "trajectory", "time", *dims), values
         return result
 
     def macro_part(self, latents: np.ndarray) -> np.ndarray:
@@ -432,49 +326,9 @@ class MultiscaleForecaster(LatentForecaster):
             precision = (-self.model.network.log_macro_var).exp()
             if self.model.network.micro:
                 precision = precision + (-self.model.network.log_micro_var).exp()
-            return precision.rsqrt().cpu().numpy()
+            return self.calibration.observation * precision.rsqrt().cpu().numpy()
 
     # --- state -----------------------------------------------------------------------------------
-
-    def to(self, device: torch.device | str) -> Self:
-        """Moves model and guide to a device."""
-        self.device = torch.device(device)
-        self.model.to(self.device)
-        self.guide.to(self.device)
-        return self
-
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Weights of model and guide, and what rebuilds them."""
-        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
-        tensors |= {f"guide.{n}": t for n, t in self.guide.state_dict().items()}
-        return {n: t.detach().cpu().numpy() for n, t in tensors.items()}, self._header()
-
-    @classmethod
-    def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
-        """The reverse of ``state``."""
-        forecaster = cls._empty(settings)
-        pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
-        pair.load_state_dict({n: torch.tensor(a) for n, a in arrays.items()})
-        forecaster._settle()
-        return forecaster
-
-    @classmethod
-    def from_run(cls, run: Any, device: str = "cpu") -> Self:
-        """The trained forecaster of a run directory.
-
-        Raises:
-            InputError: no checkpoint, or a truncated or foreign one.
-        """
-        path: Path = run.checkpoints / "best.safetensors"
-        tensors, header = load_checkpoint(path, "model")
-        try:
-            forecaster = cls._empty(header)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
-        pair = torch.nn.ModuleDict({"model": forecaster.model, "guide": forecaster.guide})
-        restore_into(pair, tensors, path)
-        forecaster._settle()
-        return forecaster.to(device)
 
     @classmethod
     def _empty(cls, header: dict[str, Any]) -> Self:
@@ -495,6 +349,7 @@ class MultiscaleForecaster(LatentForecaster):
         forecaster.rollout_step = header["rollout_step"]
         forecaster.rollout_every = header["rollout_every"]
         forecaster.calibration = Calibration(**header["calibration"])
+        forecaster.reach = Reach.from_header(header.get("reach"))
         forecaster.axes = {name: np.asarray(v) for name, v in header["axes"].items()}
         return forecaster
 
@@ -512,6 +367,7 @@ class MultiscaleForecaster(LatentForecaster):
             "rollout_step": self.rollout_step,
             "rollout_every": self.rollout_every,
             "calibration": vars(self.calibration),
+            "reach": None if self.reach is None else vars(self.reach),
             "axes": {name: values.tolist() for name, values in self.axes.items()},
         }
 
@@ -520,18 +376,7 @@ class MultiscaleForecaster(LatentForecaster):
         space = datasets.space_axes(data)
         self.axes = {"channel": np.asarray(data["channel"].values)}
         self.axes |= {axis: np.asarray(data[axis].values, float) for axis in space}
-        times = data["time"].values
-        network = self.model.network
-        fastest = float((network.state_rate / network.state_scale).max())
-        fastest = max(fastest, known_rate(self.model) * COARSEST / STABLE)
-        if not self.rollout_step:
-            step = float(times[-1] - times[0]) / (len(times) - 1)
-            self.rollout_step = step / math.ceil(step * fastest / COARSEST)
-        self.rollout_every = max(1, int(COARSEST / (self.rollout_step * fastest)))
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        # A copy: aligned memory gives the same last bit every time.
-        return torch.tensor(np.asarray(values, np.float32), device=self.device)
+        self.rollout_step, self.rollout_every = resolving(self.model, data, self.given_step)
 
     def _snapshots(self, window: xr.Dataset, whole: bool = False) -> np.ndarray:
         shape = self.model.network.channels, *self.model.network.grid

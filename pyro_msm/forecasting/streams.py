@@ -42,7 +42,8 @@ class Streams:
     members: range
     trajectories: range
     epoch: int = 0
-    _drawn: dict[tuple[int, int, int], np.ndarray] = field(
+    #: The last chunk of each purpose and size, and its index.
+    _drawn: dict[tuple[int, int], tuple[int, np.ndarray]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -62,9 +63,8 @@ class Streams:
         return replace(self, epoch=self.epoch + 1, _drawn={})
 
     def _chunk(self, chunk: int, size: int, purpose: int) -> np.ndarray:
-        key = (purpose, chunk, size)
-        if key not in self._drawn:
-            self._drawn.clear()
+        held, drawn = self._drawn.get((purpose, size), (None, np.empty(0)))
+        if held != chunk:
             drawn = np.empty((LENGTH, len(self.members), len(self.trajectories), size), np.float32)
             for i, member in enumerate(self.members):
                 for j, which in enumerate(self.trajectories):
@@ -72,8 +72,8 @@ class Streams:
                     seed = np.random.SeedSequence(self.root, spawn_key=place)
                     generator = np.random.Generator(np.random.SFC64(seed))
                     drawn[:, i, j] = generator.standard_normal((LENGTH, size), np.float32)
-            self._drawn[key] = drawn
-        return self._drawn[key]
+            self._drawn[purpose, size] = chunk, drawn
+        return drawn
 
 
 def observation_noise(

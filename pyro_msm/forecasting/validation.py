@@ -1,4 +1,4 @@
-"""The free-running error on validation data, by which training chooses its weights."""
+"""Free-running forecasts of validation data, by which training chooses its weights."""
 
 from __future__ import annotations
 
@@ -27,10 +27,46 @@ def validation_split(data: xr.Dataset, warmup: int) -> xr.Dataset | None:
     return chosen if chosen.sizes["time"] >= warmup + 2 else None
 
 
+class FreeRun:
+    """Forecasts of validation data from their first snapshots over the whole horizon.
+
+    Args:
+        validation: trajectories that training does not see.
+        warmup: snapshots that a forecast starts from.
+    """
+
+    def __init__(self, validation: xr.Dataset, warmup: int) -> None:
+        self._initial = initial_window(validation, warmup)
+        seen = validation.isel(time=slice(warmup - 1, None))
+        self._times = seen["time"].values
+        count = len(self._times) - 1
+        self._scored = np.unique(np.linspace(1, count, TIMES).round().astype(int))
+        seen = seen.isel(time=self._scored)
+        self.truth = seen["field"].values
+        self._observed = np.ones_like(self.truth, bool)
+        if "mask" in seen:
+            self._observed = seen["mask"].values
+            self.truth = np.where(self._observed, np.nan_to_num(self.truth), 0)
+        self._norm = np.maximum(_norm(self.truth), 1e-12)
+
+    def mean(self, forecaster: MultiscaleForecaster, members: int) -> np.ndarray:
+        """The ensemble mean at ``TIMES`` times, (trajectory, time, channel, *grid).
+
+        It is 0 where nothing was observed.
+        """
+        state = forecaster.encode(self._initial, members, 0)
+        _, latents = forecaster.advance(state, self._times)
+        return forecaster.ensemble_mean(latents[self._scored]) * self._observed
+
+    def relative(self, gap: np.ndarray) -> float:
+        """The mean over times and trajectories of ‖gap‖/‖y‖, for fields such as ``mean`` gives."""
+        return float(np.mean(_norm(gap) / self._norm))
+
+
 def free_running_error(
     forecaster: MultiscaleForecaster, validation: xr.Dataset
 ) -> Callable[[], float]:
-    """The error of forecasts from the first snapshots over the whole horizon.
+    """The error of forecasts over the whole horizon.
 
     Args:
         forecaster: its weights are those at the time of the call of what is returned.
@@ -40,25 +76,9 @@ def free_running_error(
         A function without arguments: the mean over ``TIMES`` times and trajectories of
         ‖ensemble mean − y‖/‖y‖, over what was observed.
     """
-    initial = initial_window(validation, forecaster.warmup)
-    seen = validation.isel(time=slice(forecaster.warmup - 1, None))
-    times = seen["time"].values
-    scored = np.unique(np.linspace(1, len(times) - 1, TIMES).round().astype(int))
-    seen = seen.isel(time=scored)
-    truth = seen["field"].values
-    observed = np.ones_like(truth, bool)
-    if "mask" in seen:
-        observed = seen["mask"].values
-        truth = np.where(observed, np.nan_to_num(truth), 0)
-    norm = _norm(truth)
-
-    def error() -> float:
-        state = forecaster.encode(initial, forecaster.training.validation_members, 0)
-        _, latents = forecaster.advance(state, times)
-        gap = _norm(forecaster.ensemble_mean(latents[scored]) * observed - truth)
-        return float(np.mean(gap / np.maximum(norm, 1e-12)))
-
-    return error
+    run = FreeRun(validation, forecaster.warmup)
+    members = forecaster.training.validation_members
+    return lambda: run.relative(run.mean(forecaster, members) - run.truth)
 
 
 def _norm(fields: np.ndarray) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -135,10 +137,16 @@ def process_group() -> Iterator[Processes]:
     if own < gpus:
         torch.cuda.set_device(own)
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+    # DDP imports this module, whose functions keep the group of that moment as a default argument.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Processes()
     finally:
+        # Threads of gloo drop tensors a moment after a collective has returned; one that does so
+        # while the interpreter goes down aborts the process. They end with the last reference to
+        # the group, which has to be PyTorch's own: replicas that nobody needs go first.
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -130,6 +130,12 @@ class StagedTrainer(Trainer):
         self.validate = stage.validate
         return lambda: stage.loss(self.state.age, self.draws)
 
+    def _resume(self) -> None:
+        super()._resume()
+        # Of the last step made: where none is left to make, its stage is not entered any more.
+        made = [stage for stage in self.stages if stage.start < max(1, self.state.step)]
+        self.validate = max(made, key=lambda stage: stage.start).validate
+
     def _begin(self, stage: Stage) -> None:
         state = self.state
         state.optimizer.state.clear()

@@ -142,6 +142,8 @@ class Trainer:
                     if not interruption.twice:
                         self._save()
                     raise
+                finally:
+                    del self._replica  # it would keep the process group
             self._finish()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import pyro
@@ -119,9 +119,17 @@ class DrawnDynamics:
     ) -> Tensor:
         """As ``MultiscaleNetwork.drift``; with members the states are (member, …, state)."""
 
+        return self._with_weights(lambda state: ("drift", times, state, context, parameters), state)
+
+    def learned_drift(self, state: Tensor, context: Tensor | None = None) -> Tensor:
+        """As ``MultiscaleNetwork.learned_drift``; states as for ``drift``."""
+        return self._with_weights(lambda state: ("learned_drift", state, context), state)
+
+    def _with_weights(self, inputs: Callable[[Tensor], tuple[Any, ...]], state: Tensor) -> Tensor:
+        """The part of the network that ``inputs`` names, with the drawn weights."""
+
         def one(weights: dict[str, Tensor], state: Tensor) -> Tensor:
-            inputs = ("drift", times, state, context, parameters)
-            result: Tensor = functional_call(self._part, weights, inputs)
+            result: Tensor = functional_call(self._part, weights, inputs(state))
             return result
 
         return vmap(one)(self._weights, state) if self._members else one(self._weights, state)

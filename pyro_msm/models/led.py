@@ -52,6 +52,9 @@ class PathBatch:
         state: (batch, state_size) hidden state of the propagator before the first of them.
         forced: the first so many steps start from the latents given, the others each from the
             prediction before it.
+        particles: (batch, n, particle, component) those observed after ``seen``, in whose place the
+            latents are then not scored; None scores the latents.
+        seen: (n,) numbers of steps.
     """
 
     latents: Tensor
@@ -59,6 +62,13 @@ class PathBatch:
     inputs: Tensor
     state: Tensor
     forced: int
+    particles: Tensor | None = None
+    seen: Tensor | None = None
+
+    @property
+    def observed(self) -> Tensor:
+        """What is scored."""
+        return self.target if self.particles is None else self.particles
 
 
 class LED(PyroModule):
@@ -77,7 +87,12 @@ class LED(PyroModule):
     .. math::
         h_n = \mathrm{cell}(h_{n-1}, z_n, f_n), \qquad z_{n+1} \sim p(\cdot \mid z_n, h_n, f_n)
 
-    a normal law or a mixture. ``docs/led.md`` maps symbols to names.
+    a normal law or a mixture. Of particles it can score free runs by what they are decoded to:
+
+    .. math::
+        x_{n,i} \sim \mathrm{BoundedMixture}(\pi(z_n), \mu(z_n), L(z_n)), \; i = 1 \dots n
+
+    ``docs/led.md`` maps symbols to names.
 
     Args:
         shape: (channel, *grid) of a field, or (component,) of particles.
@@ -178,10 +193,18 @@ class LED(PyroModule):
                 pyro.sample("field", Normal(mean, std).to_event(events), obs=values)
 
     def paths(self, batch: PathBatch) -> Tensor:
-        """Site ``path`` in the plate ``windows``; returns the hidden state after the last step."""
+        """Site ``path`` or ``particles`` in the plate ``windows``.
+
+        Returns the hidden state after the last step.
+        """
         law, state = self.predicted(batch, announced(self, "propagator"))
         with pyro.plate("windows", len(batch.latents), dim=-1):
-            pyro.sample("path", step_law(law).to_event(1), obs=batch.target)
+            if batch.particles is None:
+                pyro.sample("path", step_law(law).to_event(1), obs=batch.target)
+            else:
+                latents = law.expected()[:, batch.seen].unsqueeze(-2)
+                decoded = self.particle_law(latents, announced(self, "decoder"))
+                pyro.sample("particles", decoded.to_event(2), obs=batch.particles)
         return state
 
     def predicted(self, batch: PathBatch, propagator: Propagator) -> tuple[Step, Tensor]:

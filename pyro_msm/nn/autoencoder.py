@@ -154,11 +154,10 @@ class ConvolutionalEncoder(nn.Module):
         self, shape: Sequence[int], outputs: int, channels: int, layers: int, periodic: bool
     ) -> None:
         super().__init__()
-        padding: Literal["circular", "replicate"] = "circular" if periodic else "replicate"
         parts: list[nn.Module] = []
         width, points = shape[0], shape[1]
         for _ in range(layers):
-            parts += [nn.Conv1d(width, channels, 5, 2, 2, padding_mode=padding), nn.SiLU()]
+            parts += [_convolution(width, channels, periodic, stride=2), nn.SiLU()]
             width, points = channels, -(-points // 2)
         self.convolutions = nn.Sequential(*parts)
         self.last = nn.Linear(width * points, outputs)
@@ -175,28 +174,23 @@ class ConvolutionalEncoder(nn.Module):
 class ConvolutionalDecoder(nn.Module):
     """Fields on a line: a linear layer, then convolutions after each doubling of the grid.
 
-    Args:
-        shape: (channel, x).
-        inputs: numbers that a field is made of.
-        channels: of every hidden layer.
-        layers: convolutions.
-        periodic: circular padding; otherwise the values at the ends are repeated.
+    The mirror image of ``ConvolutionalEncoder``, whose arguments it has; ``inputs`` are the numbers
+    that a field is made of.
     """
 
     def __init__(
         self, shape: Sequence[int], inputs: int, channels: int, layers: int, periodic: bool
     ) -> None:
         super().__init__()
-        padding: Literal["circular", "replicate"] = "circular" if periodic else "replicate"
         self.sizes = [shape[1]]
         for _ in range(layers):
             self.sizes.insert(0, -(-self.sizes[0] // 2))
         self.first = nn.Linear(inputs, channels * self.sizes[0])
         self.channels = channels
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(channels, channels, 5, 1, 2, padding_mode=padding) for _ in range(layers)
+            _convolution(channels, channels, periodic) for _ in range(layers)
         )
-        self.last = nn.Conv1d(channels, shape[0], 5, 1, 2, padding_mode=padding)
+        self.last = _convolution(channels, shape[0], periodic)
         self.last.weight.data.mul_(0.1)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -209,3 +203,9 @@ class ConvolutionalDecoder(nn.Module):
             found = convolution(found)
         found = self.last(nn.functional.silu(found))
         return found.reshape(*lead, *found.shape[1:])
+
+
+def _convolution(inputs: int, outputs: int, periodic: bool, stride: int = 1) -> nn.Conv1d:
+    """Over five points; beyond the ends the field goes round, or keeps its last value."""
+    padding: Literal["circular", "replicate"] = "circular" if periodic else "replicate"
+    return nn.Conv1d(inputs, outputs, 5, stride, padding=2, padding_mode=padding)

@@ -189,6 +189,11 @@ class MultiscaleNetwork(nn.Module):
         ``times``, ``context`` (…, width) and ``parameters`` (…, parameter), which only the known
         physics sees, broadcast with the leading dimensions of the state.
         """
+        rate = self.learned_drift(state, context)
+        return rate if self.known_drift is None else rate + self.physics(times, state, parameters)
+
+    def learned_drift(self, state: Tensor, context: Tensor | None = None) -> Tensor:
+        """What is learned of ``drift``: all of it, or what known physics leaves."""
         scaled = (state - self.state_mean) / self.state_scale
         macro, micro = self.split(scaled)
         if context is not None:
@@ -197,12 +202,14 @@ class MultiscaleNetwork(nn.Module):
         rate = self._learned(macro, seen if seen.shape[-1] else None).flatten(-2)
         if self.micro:
             rate = torch.cat([rate, self.micro_drift(micro, macro.flatten(-2), context)], -1)
-        rate = rate * self.state_rate
-        if self.known_drift is not None:
-            field = self.split(state)[0].unflatten(-1, self.macro)
-            known = self.known_drift(field, times, parameters).flatten(-1 - len(self.macro))
-            rate = rate + nn.functional.pad(known, (0, self.micro))
-        return rate
+        return rate * self.state_rate
+
+    def physics(self, times: Tensor, state: Tensor, parameters: Tensor | None) -> Tensor:
+        """What is known of ``drift``, where anything is."""
+        assert self.known_drift is not None
+        field = self.split(state)[0].unflatten(-1, self.macro)
+        known = self.known_drift(field, times, parameters).flatten(-1 - len(self.macro))
+        return nn.functional.pad(known, (0, self.micro))
 
     def _learned(self, macro: Tensor, seen: Tensor | None) -> Tensor:
         """What is learned of f (…, channel, points): all of it, or what known physics leaves."""

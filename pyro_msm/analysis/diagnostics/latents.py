@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +123,7 @@ def _memory(paths: np.ndarray, time: np.ndarray) -> np.ndarray:
     products = np.fft.irfft(np.abs(padded) ** 2, 2 * count, axis=1)[:, : count // 2 + 1].mean(0)
     products /= (count - np.arange(len(products)))[:, np.newaxis]
     with np.errstate(invalid="ignore", divide="ignore"):
-        below = products / products[0] < 1 / np.e
+        below = products / products[0] < 1 / math.e
     lag = time[: len(products)] - time[0]
     return np.where(below.any(0), lag[below.argmax(0)], np.nan)
 

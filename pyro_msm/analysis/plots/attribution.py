@@ -65,10 +65,7 @@ def part_scores(result: Mapping[str, Any]) -> Figure:
     figure = style.new_figure(2.2 * len(parts) + 0.4)
     grid = figure.subplots(len(parts), 3, sharex=True, squeeze=False)
     for row, (name, found) in enumerate(parts.items()):
-        lists = {
-            key: np.array([np.nan if v is None else v for v in values], float)
-            for key, values in found["by_lead_time"].items()
-        }
+        lists = {key: pieces.curve(values) for key, values in found["by_lead_time"].items()}
         left, middle, right = grid[row]
         last, top = row == len(parts) - 1, row == 0
         below = "lead time" if last else ""

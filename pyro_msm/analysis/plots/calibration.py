@@ -92,11 +92,10 @@ def _over_lead_time(axes: Axes, result: Mapping[str, Any]) -> None:
     looks += [("coverage_clean_0.9", "clean truth", {"color": "#D55E00", "linestyle": "--"})]
     for key, label, look in looks:
         if key in lists:
-            values = [np.nan if v is None else v for v in lists[key]]
-            axes.plot(lists["lead_time"], values, label=label, **look)
+            axes.plot(lists["lead_time"], pieces.curve(lists[key]), label=label, **look)
             bounds = (result.get("intervals", {}).get("by_lead_time") or {}).get(key)
             if bounds:
-                low, high = ([np.nan if v is None else v for v in side] for side in bounds)
+                low, high = (pieces.curve(side) for side in bounds)
                 colour = look["color"]
                 axes.fill_between(lists["lead_time"], low, high, color=colour, alpha=0.15, lw=0)
     axes.set_ylim(0, 1.02)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from pyro_msm.analysis.plots import style
+from pyro_msm.analysis.plots import pieces, style
 
 CURVES = {
     "relative_error": "relative error (noisy truth)",
@@ -31,10 +30,10 @@ def comparison(runs: Mapping[str, Mapping[str, Any]]) -> Figure:
         styles = style.line_styles(len(runs), 30)
         for (name, scores), look in zip(runs.items(), styles, strict=True):
             lists = scores["by_lead_time"]
-            values = [np.nan if v is None else v for v in lists.get(key, [])]
+            values = pieces.curve(lists.get(key, []))
             every = max(1, len(values) // 6)
             look = {**look, "markevery": (look["markevery"][0] % every, every)}
-            if values:
+            if len(values):
                 panel.plot(lists["lead_time"], values, label=name, **look)
         if key in IDEAL:
             panel.axhline(IDEAL[key], **style.FLOOR)

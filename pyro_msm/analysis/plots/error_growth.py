@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pyro_msm.analysis.plots import style
+from pyro_msm.analysis.plots import pieces, style
 
 FAR_WORSE = 4.0
+SPIKE = 25.0
 
 
 def error_growth(result: Mapping[str, Any]) -> Figure:
@@ -25,15 +26,15 @@ def error_growth(result: Mapping[str, Any]) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
     baselines = result.get("baselines", {})
     name = str(result.get("model", "model"))
-    curves = {name: _curve(lists["relative_error"])}
-    curves |= {key: _curve(b["by_lead_time"]["relative_error"]) for key, b in baselines.items()}
+    rows = {name: lists, **{key: row["by_lead_time"] for key, row in baselines.items()}}
+    curves = {key: pieces.curve(row["relative_error"]) for key, row in rows.items()}
     styles = [{**style.MEAN, "linestyle": "-", "linewidth": 2.4}]
     styles += style.line_styles(len(baselines), len(lead))
     for (label, curve), look in zip(curves.items(), styles, strict=True):
         left.plot(lead, curve, label=label, **look)
     floor = "noise_floor" in lists
     if floor:
-        left.plot(lead, _curve(lists["noise_floor"]), label="noise floor", **style.FLOOR)
+        left.plot(lead, pieces.curve(lists["noise_floor"]), label="noise floor", **style.FLOOR)
     style.tidy(left, "lead time", "relative error (noisy truth)")
     logarithmic = _wide(list(curves.values()))
     if logarithmic:
@@ -42,8 +43,8 @@ def error_growth(result: Mapping[str, Any]) -> Figure:
         left.set_ylim(bottom=0)
     style.legend_above(left, 3)
 
-    right.plot(lead, _curve(lists["rmse"]), label="error of the mean (RMSE)", **style.TRUTH)
-    right.plot(lead, _curve(lists["spread"]), label="spread", **style.MEAN)
+    right.plot(lead, pieces.curve(lists["rmse"]), label="error of the mean (RMSE)", **style.TRUTH)
+    right.plot(lead, pieces.curve(lists["spread"]), label="spread", **style.MEAN)
     units = f"units of the {result.get('variable', 'field')}"
     style.tidy(right, "lead time", f"{units} ({result['spread_skill_against']} truth)")
     right.set_ylim(bottom=0)
@@ -60,12 +61,10 @@ def error_growth(result: Mapping[str, Any]) -> Figure:
     return style.finish(figure, caption)
 
 
-def _curve(values: list[float | None]) -> np.ndarray:
-    return np.array([np.nan if v is None else v for v in values], float)
-
-
 def _wide(curves: list[np.ndarray]) -> bool:
-    """Whether the curves differ so much that a linear scale hides the best of them."""
-    typical = [np.nanmedian(c) for c in curves if np.isfinite(c).any()]
-    typical = [t for t in typical if t > 0]
-    return bool(typical) and max(typical) / min(typical) > FAR_WORSE
+    """Whether a linear scale would hide the best of the curves, or all beneath single peaks."""
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    finite = [curve for curve in finite if len(curve) and np.median(curve) > 0]
+    typical = [np.median(curve) for curve in finite]
+    peaks = [curve.max() / np.median(curve) for curve in finite]
+    return bool(finite) and (max(typical) / min(typical) > FAR_WORSE or max(peaks) > SPIKE)

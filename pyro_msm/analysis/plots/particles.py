@@ -72,8 +72,7 @@ def particle_errors(result: Mapping[str, Any]) -> Figure:
     figure = style.new_figure(3.0)
     for panel, (key, title) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
         for (label, scored), look in zip(named.items(), looks, strict=True):
-            values = [np.nan if v is None else v for v in scored["by_lead_time"][key]]
-            panel.plot(lead, values, label=label, **look)
+            panel.plot(lead, pieces.curve(scored["by_lead_time"][key]), label=label, **look)
         panel.set_ylim(bottom=0)
         style.tidy(panel, "lead time", "", title)
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,11 @@ def mean_part(ensemble: Ensemble, name: str, trajectory: int) -> xr.DataArray | 
     if name not in posterior:
         return None
     return posterior[name].isel(trajectory=trajectory).mean("chain")
+
+
+def curve(values: Iterable[float | None]) -> np.ndarray:
+    """A list of scores.json as numbers: NaN for null."""
+    return np.array([np.nan if value is None else value for value in values], float)
 
 
 def trajectories(result: Mapping[str, Any]) -> str:

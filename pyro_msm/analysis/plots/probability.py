@@ -75,15 +75,11 @@ def _reliability(axes: Axes, event: Mapping[str, Any] | None) -> None:
     curve = event["reliability"]
     axes.plot([0, 1], [0, 1], label="ideal", **style.FLOOR)
     axes.axhline(event["base_rate"], color="0.7", linewidth=0.8, linestyle="--", label="base rate")
-    keys = ("forecast", "observed", "share")
-    columns = [np.array([np.nan if v is None else v for v in curve[k]], float) for k in keys]
-    chance, observed, share = columns
+    chance, observed, share = (pieces.curve(curve[k]) for k in ("forecast", "observed", "share"))
     filled = share > 0
     if curve["low"] is not None:
-        bounds = np.array(
-            [[np.nan if v is None else v for v in curve[key]] for key in ("low", "high")], float
-        )
-        axes.vlines(chance[filled], bounds[0][filled], bounds[1][filled], color="0.4", lw=1)
+        low, high = (pieces.curve(curve[key])[filled] for key in ("low", "high"))
+        axes.vlines(chance[filled], low, high, color="0.4", lw=1)
     axes.plot(chance[filled], observed[filled], color="#0072B2", lw=1)
     size = 12 + 160 * share[filled] ** 0.5
     axes.scatter(chance[filled], observed[filled], size, color="#0072B2", alpha=0.6, zorder=3)
@@ -96,7 +92,7 @@ def _brier(axes: Axes, event: Mapping[str, Any] | None, result: Mapping[str, Any
     if event is None:
         _nothing(axes)
         return
-    values = [np.nan if v is None else v for v in event["by_lead_time"]["brier"]]
+    values = pieces.curve(event["by_lead_time"]["brier"])
     lead = result["by_lead_time"]["lead_time"]
     axes.plot(lead, values, label="ensemble", **{**style.MEAN, "linestyle": "-"})
     base = event["base_rate"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from pyro_msm.analysis.plots import style
+from pyro_msm.analysis.plots import pieces, style
 
 SCALED: dict[str, Any] = {"color": "#D55E00", "linestyle": "-.", "linewidth": 1.4}
 CONFORMAL: dict[str, Any] = {"color": "#009E73", "linestyle": ":", "linewidth": 1.8}
@@ -21,10 +20,7 @@ def recalibration(result: Mapping[str, Any]) -> Figure:
         result: scores as ``evaluate`` returns them, with ``recalibrated``.
     """
     found = result["recalibrated"]
-    lists = {
-        key: np.array([np.nan if v is None else v for v in values], float)
-        for key, values in found["by_lead_time"].items()
-    }
+    lists = {key: pieces.curve(values) for key, values in found["by_lead_time"].items()}
     lead = lists["lead_time"]
     figure = style.new_figure(3.0)
     left, middle, right = figure.subplots(1, 3)

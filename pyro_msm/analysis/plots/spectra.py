@@ -95,7 +95,7 @@ def scales(result: Mapping[str, Any]) -> Figure:
     style.tidy(left, "wavenumber", "energy", "spectra")
     style.legend(left, loc="best")
 
-    lists = {k: _curve(v) for k, v in found["by_lead_time"].items()}
+    lists = {key: pieces.curve(values) for key, values in found["by_lead_time"].items()}
     lead = lists["lead_time"]
     middle.plot(lead, lists["explained_by_both"], label="both parts", **style.TRUTH)
     middle.plot(lead, lists["explained_by_macro"], label="macro part alone", **style.MEAN)
@@ -119,7 +119,3 @@ def scales(result: Mapping[str, Any]) -> Figure:
         "part's share in the variance of the mean, and the correlation of the two parts over space."
     )
     return style.finish(figure, caption)
-
-
-def _curve(values: list[float | None]) -> np.ndarray:
-    return np.array([np.nan if v is None else v for v in values], float)

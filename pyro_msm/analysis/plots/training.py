@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pyro_msm.analysis.plots import pieces, style
 
 SMOOTH = 50
+FEW = 10
 
 
 def training(records: Sequence[Mapping[str, Any]]) -> Figure:
@@ -31,7 +32,8 @@ def training(records: Sequence[Mapping[str, Any]]) -> Figure:
     left, right = figure.subplots(1, 2)
     style.tidy(left, "step", "loss")
     if len(loss):
-        left.plot(loss[:, 0], loss[:, 1], color="0.7", linewidth=0.8, label="as logged")
+        few = "." if len(loss) < FEW else None  # one point alone would draw no line
+        left.plot(loss[:, 0], loss[:, 1], color="0.7", lw=0.8, marker=few, label="as logged")
         window = min(SMOOTH, max(1, len(loss) // 10))
         if window > 1:
             steps, values = (
@@ -40,19 +42,30 @@ def training(records: Sequence[Mapping[str, Any]]) -> Figure:
             left.plot(steps, values, label=f"mean of {window} records", **style.TRUTH)
         _robust_limits(left, loss[:, 1])
         style.legend(left)
+    else:
+        left.set_visible(False)
     style.tidy(right, "step", "free-running validation error")
     if len(validation):
         look = {"color": "#0072B2", "marker": "o", "markersize": 3.5, "linewidth": 1.2}
         right.plot(validation[:, 0], validation[:, 1], label="validation", **look)
         best = validation[validation[:, 1].argmin()]
         right.plot(*best, "k*", markersize=11, label=f"best: {best[1]:.3g} at step {best[0]:.0f}")
-        style.logarithmic(right)
+        if best[1] > 0:  # a log density is not
+            style.logarithmic(right)
         style.legend(right)
-    caption = (
-        "Training. Left: the loss, the negative evidence lower bound (lower is better; the range "
-        "leaves out the first steps). Right: the error of free-running forecasts of the validation "
-        "split, by which the checkpoint is chosen (star)."
-    )
+    else:
+        right.set_visible(False)
+    caption = "Training."
+    if len(loss):
+        caption += (
+            " Left: the loss, the negative evidence lower bound (lower is better; the range leaves "
+            "out the first steps)."
+        )
+    if len(validation):
+        caption += (
+            " Right: the error of free-running forecasts of the validation split, by which the "
+            "checkpoint is chosen (star)."
+        )
     return style.finish(figure, caption)
 
 

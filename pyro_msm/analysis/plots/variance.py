@@ -76,7 +76,7 @@ def _curve(parts: Mapping[str, Any], name: str) -> np.ndarray | None:
     values = parts["by_lead_time"].get(name)
     if values is None:
         return None
-    curve = np.array([np.nan if v is None else v for v in values], float)
+    curve = pieces.curve(values)
     return curve if np.isfinite(curve).any() else None
 
 

@@ -97,10 +97,11 @@ class Simulation:
         return self._dataset(nothing, nothing)
 
     def parts(self, progress: Progress | None = None) -> Iterator[Part]:
-        """All values of the variable and of ``clean``, those of a few trajectories at a time."""
-        name = self.system.variable
-        size = self.form()[name][0].size
-        each = max(1, TOGETHER // size)
+        """All values over trajectories and times; of the variable and ``clean`` few at a time."""
+        form, name = self.form(), self.system.variable
+        if "forcing" in form:
+            yield Part("forcing", {}, form["forcing"].values)
+        each = max(1, TOGETHER // form[name][0].size)
         starts = range(0, len(self.splits), each)
         for done, start in enumerate(starts):
             place = slice(start, min(start + each, len(self.splits)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -48,12 +50,14 @@ class CoarsePde(Forecaster):
     Args:
         warmup: number of snapshots it is given; it reads the last.
         seed: of the sample and whatever else is random.
+        budget_seconds: of the fit. A candidate's validation forecasts get half of what is left, and
+            those that are not done by then count as diverged; None: no bound.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, warmup: int = 1, seed: int = 0) -> None:
-        self.warmup, self.seed = warmup, seed
+    def __init__(self, warmup: int = 1, seed: int = 0, budget_seconds: float | None = None) -> None:
+        self.warmup, self.seed, self.budget_seconds = warmup, seed, budget_seconds
         self.choice: Choice = {}
         self.validation_error = float("nan")
         self._model: Model = {}
@@ -75,6 +79,7 @@ class CoarsePde(Forecaster):
         Raises:
             InputError: not one-dimensional fields between walls or periodic, or too few snapshots.
         """
+        end = math.inf if self.budget_seconds is None else time.perf_counter() + self.budget_seconds
         record = self._prepared(data)
         inputs, rates = self._samples(record.learned, record.step)
         frames = tuning.judged(record.held_out.shape[1], self.warmup)
@@ -82,7 +87,10 @@ class CoarsePde(Forecaster):
         start, truth = record.held_out[:, self.warmup - 1], record.held_out[:, frames]
         common, best, self.choice = dict(self._model), (np.inf, np.inf), {}
         for choice, model in self._candidates(inputs, rates):
-            forecast = self._integrated(common | model, start, leads)
+            now = time.perf_counter()
+            if self.choice and now > end:
+                break
+            forecast = self._integrated(common | model, start, leads, until=(now + end) / 2)
             finite = np.isfinite(forecast).all(axis=(2, 3))
             error = float(1 - finite.mean()), np.inf
             if finite.any():
@@ -153,18 +161,23 @@ class CoarsePde(Forecaster):
         parts = (fields, (right - left) / (2 * spacing), (right - 2 * fields + left) / spacing**2)
         return np.moveaxis(np.concatenate(parts, axis=1), 1, 2)
 
-    def _integrated(self, model: Model, start: np.ndarray, leads: np.ndarray) -> np.ndarray:
-        """Fields (trajectory, time, channel, x) ``leads`` (time) after ``start``."""
+    def _integrated(
+        self, model: Model, start: np.ndarray, leads: np.ndarray, until: float = math.inf
+    ) -> np.ndarray:
+        """Fields (trajectory, time, channel, x) ``leads`` (time) after ``start``.
+
+        What is not done when the clock says ``until`` is NaN.
+        """
         forecast = np.full((len(start), len(leads), *start.shape[1:]), np.nan)
         for found, fields in zip(forecast, start, strict=True):
-            path = self._path(model, fields.astype(float), leads)
+            path = self._path(model, fields.astype(float), leads, until)
             found[: len(path)] = path
         bound = model["bound"][:, None]
         lost = (np.abs(forecast - model["mean"]) > bound).any(axis=(2, 3))
         forecast[np.logical_or.accumulate(lost, axis=1)] = np.nan
         return forecast
 
-    def _path(self, model: Model, start: np.ndarray, leads: np.ndarray) -> np.ndarray:
+    def _path(self, model: Model, start: np.ndarray, leads: np.ndarray, until: float) -> np.ndarray:
         """As far as LSODA gets, (time, channel, x); channels of a point lie side by side."""
         channels, points = start.shape
         spent = 0
@@ -172,7 +185,7 @@ class CoarsePde(Forecaster):
         def rate(_: float, state: np.ndarray) -> np.ndarray:
             nonlocal spent
             spent += 1
-            if spent > MOST:
+            if spent > MOST or time.perf_counter() > until:
                 raise _Unstable
             inputs = self._inputs(state.reshape(points, channels).T[None])[0] / model["inputs"]
             linear = inputs @ model["linear"][:-1] + model["linear"][-1]

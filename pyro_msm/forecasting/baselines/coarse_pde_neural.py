@@ -25,13 +25,20 @@ class CoarsePdeNeural(CoarsePde):
     Args:
         warmup: number of snapshots it is given; it reads the last.
         seed: of the sample and the initial weights.
+        budget_seconds: see ``CoarsePde``.
         steps: iterations of the optimiser for each setting; by default 1000.
     """
 
     name: ClassVar[str] = "cspde-neural"
 
-    def __init__(self, warmup: int = 1, seed: int = 0, steps: int | None = None) -> None:
-        super().__init__(warmup, seed)
+    def __init__(
+        self,
+        warmup: int = 1,
+        seed: int = 0,
+        budget_seconds: float | None = None,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(warmup, seed, budget_seconds)
         self.steps = steps or STEPS
 
     def _candidates(self, inputs: np.ndarray, rates: np.ndarray) -> Iterator[tuple[Choice, Model]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from pyro_msm.models.led import LED, PathBatch, SnapshotBatch
 
 #: Snapshots, or particles, that are encoded at once.
 ENCODED, PARTICLES = 2048, 200_000
+#: Snapshots of particles that a free run is scored by.
+SEEN = 16
 
 Score = Callable[[], float]
 
@@ -140,7 +142,9 @@ class Latents:
             inputs = self.data.inputs
             if inputs.shape[-1]:
                 propagator.inputs_centre.copy_(inputs.mean((0, 1)))
-                propagator.inputs_spread.copy_(inputs.std((0, 1)).clamp_min(1e-6))
+                spread = inputs.std((0, 1))
+                # What never varied says nothing of the size of its changes.
+                propagator.inputs_spread.copy_(spread.where(spread > 1e-6, 1.0))
         self._known = latents
 
     def stretch(
@@ -202,7 +206,12 @@ class TeacherForcing:
 
 
 class FreeRunning:
-    """Free runs from random places after a warm-up, longer and longer."""
+    """Free runs from random places after a warm-up, longer and longer.
+
+    Of a field its latents are scored, of particles they themselves: what is encoded of them holds
+    the chance of their number, and the mean of it, which a propagator learns to predict, is not
+    decoded to their law. So the decoder learns here, too.
+    """
 
     def __init__(
         self, model: LED, latents: Latents, led: LEDConfig, training: TrainingConfig
@@ -223,7 +232,20 @@ class FreeRunning:
         seen = disturbed(path[:, :-1], self.led.noise, self.model, generator)
         state = self.model.propagator.start(self.windows)
         batch = PathBatch(seen, path[:, 1:], inputs, state, forced=self.warm)
+        if self.model.particles:
+            batch = self._with_particles(batch, rows, starts, generator)
         return path_loss(self.model, batch)[0]
+
+    def _with_particles(
+        self, batch: PathBatch, rows: Tensor, starts: Tensor, generator: torch.Generator
+    ) -> PathBatch:
+        """``batch`` with random particles after random steps of the free run."""
+        values, forced = self.latents.data.values, batch.forced
+        free = batch.target.shape[1] - forced
+        seen = forced - 1 + torch.randperm(1 + free, generator=generator)[:SEEN]
+        some = torch.randperm(values.shape[2], generator=generator)[: self.led.subset]
+        snapshots = values[rows[:, None], starts[:, None] + 1 + seen]
+        return replace(batch, particles=snapshots[:, :, some], seen=seen)
 
 
 def disturbed(path: Tensor, noise: float, model: LED, generator: torch.Generator) -> Tensor:
@@ -235,8 +257,8 @@ def disturbed(path: Tensor, noise: float, model: LED, generator: torch.Generator
 
 
 def path_loss(model: LED, batch: PathBatch) -> tuple[Tensor, Tensor]:
-    """−ln p of the observed path, per number, and the hidden state after it."""
+    """−ln p of what is observed, per number, and the hidden state after the last step."""
     trace: Any = poutine.trace(model.paths).get_trace(batch)
-    loss: Tensor = -trace.log_prob_sum() / batch.target.numel()
+    loss: Tensor = -trace.log_prob_sum() / batch.observed.numel()
     state: Tensor = trace.nodes["_RETURN"]["value"]
     return loss, state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def reconstruction_error(forecaster: LEDForecaster, validation: xr.Dataset) -> C
             latents, _ = forecaster.guide.encode(seen)
             if forecaster.model.particles:
                 law = forecaster.model.particle_law(latents.unsqueeze(-2))
-                return float(-law.log_prob(seen).mean())
+                return float(-law.log_prob(seen).mean()) / seen.shape[-1]
             gap = (forecaster.model.mean_field(latents) - seen).flatten(1).norm(dim=1)
             return float((gap / seen.flatten(1).norm(dim=1).clamp_min(1e-12)).mean())
 
@@ -42,8 +43,8 @@ def free_running_error(forecaster: LEDForecaster, validation: xr.Dataset) -> Cal
     """A function: the error of forecasts without noise, averaged over starts and lead times.
 
     A forecast goes on for ``led.validation_horizon`` snapshots, or to the end of the record. The
-    error of a field is ‖ŷ − y‖/‖y‖; of particles that of the mean and variance of each component,
-    in units of their own standard deviations over time.
+    error of a field is ‖ŷ − y‖/‖y‖; of particles −ln p per number, p their law as it is decoded:
+    draws from it would add the chance of their number to that of the data.
     """
     warmup, count = forecaster.warmup, validation.sizes["time"]
     longest = count - warmup
@@ -51,13 +52,14 @@ def free_running_error(forecaster: LEDForecaster, validation: xr.Dataset) -> Cal
     starts = np.linspace(0, longest - horizon, min(STARTS, longest // horizon)).astype(int)
     leads = np.unique(np.linspace(1, horizon, min(TIMES, horizon)).round().astype(int))
     times = validation["time"].values
-    summary = forecaster.summary(validation[forecaster.variable].values)
+    values = validation[forecaster.variable].values
     cases = []
     for start in np.unique(starts):
         last = warmup - 1 + start
-        truth = summary[:, last + leads]
-        cases.append((initial_window(validation, warmup, last), times[last + leads], truth))
-    spread = np.maximum(summary.std((0, 1)), 1e-12) if forecaster.model.particles else None
+        cases.append(
+            (initial_window(validation, warmup, last), times[last + leads], values[:, last + leads])
+        )
+    compare = _surprise if forecaster.model.particles else _difference
 
     def error() -> float:
         before, members = forecaster.calibration, 1
@@ -65,27 +67,33 @@ def free_running_error(forecaster: LEDForecaster, validation: xr.Dataset) -> Cal
             members = forecaster.training.validation_members
         else:
             forecaster.calibration = Calibration(0.0, 0.0)
+        errors = []
         try:
-            return float(np.mean([_error(forecaster, *case, members, spread) for case in cases]))
+            for initial, at, truth in cases:
+                state = forecaster.encode(initial, members, 0)
+                errors.append(compare(forecaster, forecaster.advance(state, at)[1], truth))
         finally:
             forecaster.calibration = before
+        return float(np.mean(errors))
 
     return error
 
 
-def _error(
-    forecaster: LEDForecaster,
-    initial: xr.Dataset,
-    times: np.ndarray,
-    truth: np.ndarray,
-    members: int,
-    spread: np.ndarray | None,
-) -> float:
-    state = forecaster.encode(initial, members, 0)
-    _, latents = forecaster.advance(state, times)
-    predicted = forecaster.decoded_summary(latents).mean(0)
-    if spread is not None:
-        return float(np.sqrt(np.square((predicted - truth) / spread).mean()))
+def _difference(forecaster: LEDForecaster, latents: np.ndarray, truth: np.ndarray) -> float:
+    """‖ŷ − y‖/‖y‖ of the fields of latents (time, member, trajectory, latent)."""
+    predicted = forecaster.decode(latents)[forecaster.variable].values.mean(0)
     gap = np.linalg.norm((predicted - truth).reshape(*truth.shape[:2], -1), axis=-1)
     norm = np.linalg.norm(truth.reshape(*truth.shape[:2], -1), axis=-1)
     return float((gap / np.maximum(norm, 1e-12)).mean())
+
+
+def _surprise(forecaster: LEDForecaster, latents: np.ndarray, truth: np.ndarray) -> float:
+    """−ln p per number of particles, p the mean over the members of their laws."""
+    moved = np.ascontiguousarray(np.moveaxis(latents, 0, 2))  # (member, trajectory, time, latent)
+    seen, decoded = (
+        torch.tensor(part, dtype=torch.float32, device=forecaster.device) for part in (truth, moved)
+    )
+    with torch.no_grad():
+        each = forecaster.model.particle_law(decoded.unsqueeze(-2)).log_prob(seen)
+        mean = each.logsumexp(0) - math.log(len(moved))
+    return float(-mean.mean()) / truth.shape[-1]

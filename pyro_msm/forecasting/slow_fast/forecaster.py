@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +17,7 @@ from pyro_msm.config import Config, SlowFastConfig, TrainingConfig
 from pyro_msm.data.increments import Increments
 from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.contract import Forecaster, Randomness, root_entropy
+from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.slow_fast.coupling import Reference, chosen_reference, coupling_of
 from pyro_msm.forecasting.slow_fast.effective import MARGIN, NODES, Table, coefficients
 from pyro_msm.forecasting.slow_fast.record import Record, check_path, held_out
@@ -30,14 +28,12 @@ from pyro_msm.forecasting.slow_fast.training import (
     restrict,
 )
 from pyro_msm.forecasting.streams import INITIAL, Streams
+from pyro_msm.forecasting.trained import TrainedForecaster
 from pyro_msm.guides.subspace import SubspaceGuide
-from pyro_msm.inference import load_checkpoint, restore_into
+from pyro_msm.inference import load_checkpoint
 from pyro_msm.models.slow_fast import AveragedSDE
 from pyro_msm.nn.coupling import Coupling
-from pyro_msm.progress import progress_bar
-from pyro_msm.records import MetricsLog
-
-logger = logging.getLogger("pyro_msm")
+from pyro_msm.progress import Update
 
 #: Different posterior draws that the members of an ensemble share.
 DRAWS = 40
@@ -46,7 +42,7 @@ DRAWS = 40
 TABLE_POINTS = 64
 
 
-class SlowFastForecaster(Forecaster):
+class SlowFastForecaster(TrainedForecaster):
     """Forecasts a slow variable by its averaged SDE, with a posterior over its coefficients.
 
     Args:
@@ -59,6 +55,8 @@ class SlowFastForecaster(Forecaster):
     name = "slow-fast"
     stochastic = True
     label = "slow-fast"
+    model: AveragedSDE
+    guide: SubspaceGuide
 
     def __init__(
         self,
@@ -74,8 +72,6 @@ class SlowFastForecaster(Forecaster):
         self.reference: Reference | None = None
         self.duration = 0.0
         self.range: list[list[float]] = []
-        self.model: AveragedSDE
-        self.guide: SubspaceGuide
 
     @classmethod
     def of_config(cls, config: Config) -> Self:
@@ -99,97 +95,50 @@ class SlowFastForecaster(Forecaster):
                 f"{train.sizes['component']}"
             )
 
-    def fit(
-        self,
-        data: xr.Dataset,
-        *,
-        run: Any = None,
-        resume: bool = False,
-        seed: int = 0,
-        device: str = "auto",
-        progress: bool = False,
-    ) -> Self:
-        """Learns the law of the fast variable and its posterior.
+    def build(self, data: xr.Dataset, seed: int = 0) -> None:
+        """Makes the model in the units of the path; the warm start of the training restricts it."""
+        with one_thread():
+            train = Increments.of(datasets.select(data, "train"))
+            steps = np.diff(np.asarray(data["time"].values, float))
+            self.step = self.step or float(np.median(steps))
+            self.duration = float(train.duration.sum())
+            self.range = [train.place.min(0).values.tolist(), train.place.max(0).values.tolist()]
+            self.model = self._new_model(self._coupling(data), train)
 
-        Args:
-            data: a validated dataset with a ``path`` and a ``train`` split; with a ``validation``
-                split the moment penalty is chosen there, else on segments held out of the path.
-            run: a run directory for checkpoints and metrics; None keeps neither.
-            resume: go on from the run's last checkpoint.
-            seed: root of the initial weights and of all draws.
-            device: the model is small: it is trained on the CPU, whatever is asked for.
-            progress: show a progress bar.
+    def _trainer(self, data: xr.Dataset, resume: bool, **how: Any) -> PathTrainer:
+        """Of the posterior, about the most probable law or that of the last checkpoint."""
+        with one_thread():
+            record = self._record(Increments.of(datasets.select(data, "train")))
+            if resume:
+                last = load_checkpoint(how["folder"] / "last.safetensors", "training")[1]
+                self._resize(self.model.coupling, last)
+            else:
+                self._warm_start(data, record, how["seed"], how["progress"])
+        return PathTrainer(
+            self.model, self.guide, record,  # type: ignore[arg-type]
+            self.training, increments=self.settings.increments, **how,
+        )  # fmt: skip
+
+    def _warm_start(self, data: xr.Dataset, record: Record, seed: int, progress: Update) -> None:
+        """Restricts the model to what the record tells of it, about the most probable weights.
+
+        A ``validation`` split chooses the moment penalty, else segments held out of the record.
         """
-        self.check(data)
-        header = None
-        if resume:
-            header = load_checkpoint(run.checkpoints / "last.safetensors", "training")[1]
-        step = None if header is None else header["counters"]["step"]
-        with one_thread(), progress_bar("training", enabled=progress) as update:
-            record = self._prepare(data, seed, header, update)
-            if run is None:
-                self._train(record, seed, None, False, lambda **_: None, update)
-                return self
-            with MetricsLog(run.metrics, step) as log:
-                self._train(record, seed, run.checkpoints, resume, log.write, update)
-        return self
-
-    def _prepare(
-        self,
-        data: xr.Dataset,
-        seed: int,
-        header: dict[str, Any] | None,
-        update: Callable[..., None],
-    ) -> Record:
-        """Builds model and guide and the record to train on; a header replaces the warm start."""
-        train = Increments.of(datasets.select(data, "train"))
-        steps = np.diff(np.asarray(data["time"].values, float))
-        self.step = self.step or float(np.median(steps))
-        self.duration = float(train.duration.sum())
-        self.range = [train.place.min(0).values.tolist(), train.place.max(0).values.tolist()]
-        coupling = self._coupling(data)
-        s = self.settings
-        record = Record.of(train, s.cells, s.samples, coupling.fast)
-        if header is not None:
-            self._build(coupling, header)
-            return record
-        self.model = self._new_model(coupling, train)
-        fitted, judges = self._validation(data, record, coupling)
-        start = most_probable(self.model, fitted, judges, s, seed, update)
-        restrict(self.model, record, start, s)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.guide = SubspaceGuide(len(self.model.unit), s.posterior)
-        return record
-
-    def _validation(
-        self, data: xr.Dataset, record: Record, coupling: Coupling
-    ) -> tuple[Record, Increments]:
-        """What the penalty is fitted on, and the cells that judge it."""
-        s = self.settings
         try:
             judged, fitted = Increments.of(datasets.select(data, "validation")), record
         except InputError:
             inside, judged = held_out(record.increments)
-            fitted = Record.of(inside, s.cells, s.samples, coupling.fast)
-        return fitted, Record.of(judged, s.cells, s.samples, coupling.fast).cells
+            fitted = self._record(inside)
+        judges, s = self._record(judged).cells, self.settings
+        start = most_probable(self.model, fitted, judges, s, seed, progress)
+        restrict(self.model, record, start, s)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.guide = SubspaceGuide(len(self.model.unit), s.posterior)
 
-    def _train(
-        self,
-        record: Record,
-        seed: int,
-        folder: Path | None,
-        resume: bool,
-        log: Callable[..., None],
-        update: Callable[..., None],
-    ) -> None:
-        trainer = PathTrainer(
-            self.model, self.guide, record,  # type: ignore[arg-type]
-            self.training, seed=seed, folder=folder, log=log, progress=update,
-            header=self._header(), increments=self.settings.increments,
-        )  # fmt: skip
-        trainer.run(resume)
-        self.__dict__.pop("_table", None)
+    def _record(self, increments: Increments) -> Record:
+        s = self.settings
+        return Record.of(increments, s.cells, s.samples, self.model.coupling.fast)
 
     def _coupling(self, data: xr.Dataset) -> Coupling:
         if self._given is not None:
@@ -335,34 +284,12 @@ class SlowFastForecaster(Forecaster):
 
     # --- state -----------------------------------------------------------------------------------
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Weights of model and guide, and what rebuilds them."""
-        tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
-        tensors |= {f"guide.{n}": t for n, t in self.guide.state_dict().items()}
-        return {n: t.detach().cpu().numpy() for n, t in tensors.items()}, self._header()
+    def to(self, device: torch.device | str) -> Self:
+        """Stays on the CPU, whatever is asked for: the model is small."""
+        return self
 
-    @classmethod
-    def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
-        """The reverse of ``state``."""
-        forecaster = cls._empty(settings)
-        forecaster._pair().load_state_dict({n: torch.tensor(a) for n, a in arrays.items()})
-        return forecaster
-
-    @classmethod
-    def from_run(cls, run: Any, device: str = "cpu") -> Self:
-        """The trained forecaster of a run directory.
-
-        Raises:
-            InputError: no checkpoint, or a truncated or foreign one.
-        """
-        path: Path = run.checkpoints / "best.safetensors"
-        tensors, header = load_checkpoint(path, "model")
-        try:
-            forecaster = cls._empty(header)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
-        restore_into(forecaster._pair(), tensors, path)
-        return forecaster
+    def _settle(self) -> None:
+        self.__dict__.pop("_table", None)
 
     @classmethod
     def _empty(cls, header: dict[str, Any]) -> Self:
@@ -375,10 +302,10 @@ class SlowFastForecaster(Forecaster):
         forecaster.reference = header["reference"]
         forecaster.duration, forecaster.range = header["duration"], header["range"]
         learned = forecaster.settings.dispersion == "learned"
-        forecaster._build(coupling_of(header["reference"], learned), header)
+        forecaster._resize(coupling_of(header["reference"], learned), header)
         return forecaster
 
-    def _build(self, coupling: Coupling, header: dict[str, Any]) -> None:
+    def _resize(self, coupling: Coupling, header: dict[str, Any]) -> None:
         """Model and guide of the right sizes, to be filled."""
         slow, rank = coupling.slow, header["rank"]
         zeros = torch.zeros(slow, dtype=torch.float64)
@@ -387,9 +314,6 @@ class SlowFastForecaster(Forecaster):
         origin = torch.zeros_like(self.model.origin)
         self.model.restrict(origin, origin.new_zeros(len(origin), rank), origin.new_zeros(rank))
         self.guide = SubspaceGuide(rank, self.settings.posterior)
-
-    def _pair(self) -> torch.nn.ModuleDict:
-        return torch.nn.ModuleDict({"model": self.model, "guide": self.guide})
 
     def _header(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,102 @@
+"""Beyond what training data reach a rollout stays bounded, and within them nothing changes."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyro_msm import data as datasets
+from pyro_msm.data.windows import Windows
+from pyro_msm.forecasting import MultiscaleForecaster, initial_window
+from pyro_msm.forecasting.reach import MARGIN, Reach
+from tests.small_fields import forecaster, tiny_configuration, travelling_waves, with_mask
+
+DATA = travelling_waves()
+TIMES = DATA["time"].values
+
+
+def windows(data, **settings):
+    return Windows(datasets.select(data, "train"), 6, stride=3, **settings)
+
+
+def scaled(made, latents):
+    network = made.model.network
+    return np.abs((latents - network.state_mean.numpy()) / network.state_scale.numpy())
+
+
+def test_reach_is_the_largest_of_all_encoded_snapshots():
+    made = forecaster(DATA)
+    found = Reach.of(made.guide, windows(DATA))
+    size = made.model.network.macro_values
+    # Windows of 6 snapshots, 3 steps apart, end to end.
+    seen = made.encoded(datasets.select(DATA, "train"))[:, :: windows(DATA).stride]
+    farthest = scaled(made, seen).max((0, 1))
+    assert found.macro == pytest.approx(farthest[:size].max(), rel=1e-5)
+    np.testing.assert_allclose(found.micro, farthest[size:], rtol=1e-5)
+
+
+def test_gaps_in_the_training_data_do_not_matter():
+    masked = with_mask(DATA)
+    assert np.isfinite(Reach.of(forecaster(masked).guide, windows(masked)).macro)
+
+
+def exploding(**settings):
+    made = forecaster(DATA, **settings)
+    network = made.model.network
+    network.learned_drift = lambda state, context=None: 30 * (state - network.state_mean)
+    return made
+
+
+def test_paths_stay_bounded_whatever_was_learned():
+    start = initial_window(DATA, 1)
+    free, bounded = exploding(), exploding()
+    bounded.reach = Reach.of(bounded.guide, windows(DATA))
+    _, lost = free.advance(free.encode(start, 2, 0), TIMES)
+    _, kept = bounded.advance(bounded.encode(start, 2, 0), TIMES)
+    assert np.isnan(lost).any()
+    network = bounded.model.network
+    world = bounded.reach.world(network)
+    # At the edge of the box the drift is 30 (edge − mean); the pull balances it at 30/pace more.
+    pace = (network.state_rate / network.state_scale).numpy()
+    edge = ((world.high - network.state_mean) / network.state_scale).numpy()
+    assert (scaled(bounded, kept) < 1.1 * edge * (1 + 30 / pace)).all()
+
+
+def test_within_reach_nothing_changes():
+    start = initial_window(DATA, 1)
+    plain, bounded = forecaster(DATA), forecaster(DATA)
+    bounded.reach = Reach(1e3, (1e3, 1e3))
+    one, other = (made.forecast(start, TIMES, 2, 0)["field"] for made in (plain, bounded))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_an_encoded_microscale_beyond_reach_is_brought_to_its_edge():
+    made = forecaster(DATA)
+    made.reach = Reach(0.1, (0.1, 1e3))
+    made.calibration = type(made.calibration)(0.0, 0.0)
+    state = made.encode(initial_window(DATA, 1), 1, 0)
+    free = forecaster(DATA)
+    free.calibration = made.calibration
+    before = free.encode(initial_window(DATA, 1), 1, 0)
+    away, unlimited = (scaled(made, s.path.latent.numpy())[0] for s in (state, before))
+    size = made.model.network.macro_values
+    np.testing.assert_allclose(
+        away[:, size], np.minimum(unlimited[:, size], 0.1 * MARGIN), rtol=1e-5
+    )
+    np.testing.assert_array_equal(np.delete(away, size, 1), np.delete(unlimited, size, 1))
+
+
+def test_known_physics_is_not_pulled():
+    network = exploding().model.network
+    world = Reach(2.0, (1.0, 1.0)).world(network)
+    assert (world.pace > 0).all()
+    network.known_drift = torch.nn.Identity()
+    pace = Reach(2.0, (1.0, 1.0)).world(network).pace
+    assert (pace[: network.macro_values] == 0).all()
+    assert (pace[network.macro_values :] == world.pace[network.macro_values :]).all()
+
+
+def test_training_keeps_it_with_the_weights(tmp_path):
+    made = MultiscaleForecaster(*tiny_configuration(steps=4)).fit(DATA, device="cpu")
+    assert made.reach is not None
+    made.save(tmp_path)
+    assert MultiscaleForecaster.load(tmp_path).reach == made.reach
