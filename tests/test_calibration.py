@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pyro_msm.forecasting.calibration import Calibration, calibrate
+from pyro_msm.forecasting.calibration import Calibration, calibrate, observation_factor
 
 POINTS, TRAJECTORIES, TIMES, ERROR, NOISE = 200, 6, 30, 0.1, 0.05
 
@@ -67,6 +67,49 @@ def test_what_grows_and_what_does_not_are_told_apart(initial: float, growing: fl
     factors = found(Spread(initial, growing), validation(NOISE, growing=0.3))
     assert factors.initial * initial == pytest.approx(ERROR, rel=0.1)
     assert factors.dispersion * growing == pytest.approx(0.3, rel=0.1)
+
+
+def test_spread_goes_where_forecasts_fail() -> None:
+    """Errors of some trajectories only, of which the model can tell that they are new."""
+    new = np.linspace(0.0, 2.0, TRAJECTORIES)[:, None]
+
+    class Knowing(Spread):
+        def advance(self, state: int, times: np.ndarray) -> tuple[int, np.ndarray]:
+            _, latents = super().advance(state, times)
+            drawn = np.random.default_rng(4).normal(size=latents.shape)
+            return state, latents + self.calibration.novelty * ERROR * new * drawn
+
+    data = validation(NOISE)
+    rng = np.random.default_rng(5)
+    noise = NOISE * rng.normal(size=data["field"].shape)
+    error = 1.5 * ERROR * new[:, None, None] * rng.normal(size=data["field"].shape)
+    data["field"] = data["field"].dims, error + noise
+    forecaster = Knowing(ERROR)
+    factors = calibrate(forecaster, data, novelty=True)  # type: ignore[arg-type]
+    assert factors.novelty == pytest.approx(1.5, rel=0.1)
+    assert factors.initial < 0.2
+    assert found(Knowing(ERROR), data).novelty == 0
+
+
+def test_observation_noise_is_that_about_encoded_states() -> None:
+    """The median over snapshots: a few that the decoder cannot show do not count as noise."""
+
+    class Encoding(Spread):
+        def encoded(self, snapshots: xr.Dataset) -> np.ndarray:
+            return np.zeros((TRAJECTORIES, 1, POINTS))
+
+        def ensemble_mean(self, latents: np.ndarray) -> np.ndarray:
+            return np.moveaxis(latents[:, 0], 0, 1)[:, :, None]
+
+    noisy = validation(None)
+    size = np.hypot(ERROR, NOISE)
+    one = Encoding(ERROR, noise=2 * size)
+    assert observation_factor(one, noisy) == pytest.approx(0.5, rel=0.05)  # type: ignore[arg-type]
+    noisy["field"][0] += 100.0
+    assert observation_factor(one, noisy) == pytest.approx(0.5, rel=0.05)  # type: ignore[arg-type]
+    seen = np.random.default_rng(3).uniform(size=noisy["field"].shape) > 0.3
+    gone = noisy.assign(field=noisy["field"].where(seen, 1e6), mask=(noisy["field"].dims, seen))
+    assert observation_factor(one, gone) == pytest.approx(0.5, rel=0.05)  # type: ignore[arg-type]
 
 
 def test_a_spread_far_below_the_noise_is_seen() -> None:

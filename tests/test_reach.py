@@ -7,6 +7,7 @@ import torch
 from pyro_msm import data as datasets
 from pyro_msm.data.windows import Windows
 from pyro_msm.forecasting import MultiscaleForecaster, initial_window
+from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.reach import MARGIN, Reach
 from tests.small_fields import forecaster, tiny_configuration, travelling_waves, with_mask
 
@@ -83,6 +84,50 @@ def test_an_encoded_microscale_beyond_reach_is_brought_to_its_edge():
         away[:, size], np.minimum(unlimited[:, size], 0.1 * MARGIN), rtol=1e-5
     )
     np.testing.assert_array_equal(np.delete(away, size, 1), np.delete(unlimited, size, 1))
+
+
+@pytest.mark.parametrize("frame", ["fixed", "comoving"])
+def test_novelty_is_the_distance_to_what_was_seen(frame):
+    made = forecaster(DATA, micro=4, frame=frame)
+    network = made.model.network
+    reach = Reach.of(made.guide, windows(DATA))
+    world = reach.world(network)
+    inner = 2 if frame == "comoving" else 4
+    assert world.seen.shape[1] == inner
+    seen = torch.tensor(made.encoded(datasets.select(DATA, "train"))).flatten(0, 1)
+    every = seen[:: windows(DATA).stride]
+    assert float(world.novelty(every[:1]).max()) < 1e-3
+    moved = every[:1].clone()
+    moved[:, -1] += 1e3 * network.state_scale[-1]
+    expected = (1e3 + (every[0, -1] - world.seen[:, -1]) / network.state_scale[-1]).min()
+    found = float(world.novelty(moved[:, None]).squeeze())
+    assert found == pytest.approx(float(expected) / inner**0.5, rel=1e-3)
+    # The macroscale, and the angle of a moving frame, do not count.
+    turned = every[:1].clone()
+    turned[:, : network.state_size - inner] += 5.0
+    torch.testing.assert_close(world.novelty(turned), world.novelty(every[:1]))
+
+
+def test_new_states_spread_more():
+    start = initial_window(DATA, 1)
+    plain, knowing = forecaster(DATA), forecaster(DATA)
+    for made in (plain, knowing):
+        made.reach = Reach.of(made.guide, windows(DATA))
+        made.calibration = Calibration(1.0, 0.0)
+    spread = plain.forecast(start, TIMES[:9], 200, 0)["field"].std("member").mean()
+    knowing.calibration = Calibration(0.6, 0.0, 0.8)
+    network = knowing.model.network
+    assert knowing._tells_novelty()
+    network.known_drift = torch.nn.Identity()
+    assert not knowing._tells_novelty()
+    network.known_drift = None
+    world = knowing.reach.world(network)
+    novelty = lambda state: torch.ones(*state.shape[:-1], 1)  # noqa: E731
+    object.__setattr__(world, "novelty", novelty)
+    knowing._world = lambda: world
+    # 0.6² + 0.8² = 1.
+    found = knowing.forecast(start, TIMES[:9], 200, 0)["field"].std("member").mean()
+    assert float(found) == pytest.approx(float(spread), rel=1e-3)
 
 
 def test_known_physics_is_not_pulled():
