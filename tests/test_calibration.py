@@ -98,9 +98,6 @@ def test_observation_noise_is_that_about_encoded_states() -> None:
         def encoded(self, snapshots: xr.Dataset) -> np.ndarray:
             return np.zeros((TRAJECTORIES, 1, POINTS))
 
-        def ensemble_mean(self, latents: np.ndarray) -> np.ndarray:
-            return np.moveaxis(latents[:, 0], 0, 1)[:, :, None]
-
     noisy = validation(None)
     size = np.hypot(ERROR, NOISE)
     one = Encoding(ERROR, noise=2 * size)

@@ -21,7 +21,6 @@ import xarray as xr
 from pyro_msm.forecasting.contract import initial_window
 
 if TYPE_CHECKING:
-    from pyro_msm.forecasting.multiscale import MultiscaleForecaster
     from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster
 
 MEMBERS = 10
@@ -31,7 +30,7 @@ STRIDE, ROUNDS, STILL = 4.0, 6, 2**0.125
 #: Updates of the factors between two ensembles.
 UPDATES = 200
 #: Spread and error below this share of the field count as none.
-LEAST = 1e-5
+LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def calibrate(
     return min(found, key=lambda c: found[c], default=before)
 
 
-def observation_factor(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> float:
+def observation_factor(forecaster: TrainedLatentForecaster, validation: xr.Dataset) -> float:
     """What brings the observations' learned standard deviation to what validation data show.
 
     In training the observations are those of states drawn from the posterior's tube, whose width
@@ -115,8 +114,9 @@ def observation_factor(forecaster: MultiscaleForecaster, validation: xr.Dataset)
     shown = []
     for first in np.unique(np.linspace(0, count - 1, TIMES).round().astype(int)):
         snapshots = validation.isel(time=slice(first, first + warmup))
-        latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[:, None]
-        gap = forecaster.ensemble_mean(latents)[:, 0] - snapshots["field"].values[:, -1]
+        latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[-1:, None]
+        shown_field = forecaster.decode(latents)["field"].values[0, :, 0]
+        gap = shown_field - snapshots["field"].values[:, -1]
         if "mask" in snapshots:
             gap = np.where(snapshots["mask"].values[:, -1], gap, np.nan)
         seen = np.maximum(_over_space(np.isfinite(gap)), 1)

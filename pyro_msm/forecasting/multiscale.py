@@ -16,7 +16,7 @@ from pyro_msm.data.windows import Forcing, Windows
 from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.bayesian import member_dynamics, random_weights, with_random_weights
-from pyro_msm.forecasting.calibration import Calibration, observation_factor
+from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
@@ -143,7 +143,6 @@ class MultiscaleForecaster(TrainedLatentForecaster):
     def _calibrate(self, validation: xr.Dataset) -> None:
         """Fits the steps of a rollout, and with these the spread of the ensemble."""
         resolve(self, validation)
-        self.calibration = Calibration(observation=observation_factor(self, validation))
         super()._calibrate(validation)
 
     # --- forecasting -----------------------------------------------------------------------------

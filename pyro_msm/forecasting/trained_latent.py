@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.calibration import Calibration, calibrate
+from pyro_msm.forecasting.calibration import Calibration, calibrate, observation_factor
 from pyro_msm.forecasting.latent import LatentForecaster
 from pyro_msm.forecasting.trained import TrainedForecaster
 from pyro_msm.forecasting.validation import validation_split
@@ -24,8 +24,8 @@ HORIZON = 1e3
 class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
     """A trained forecaster with latent states, whose spread is calibrated on validation data.
 
-    A family writes what ``TrainedForecaster`` and ``LatentForecaster`` leave to it, and
-    ``observation_std``.
+    A family writes what ``TrainedForecaster`` and ``LatentForecaster`` leave to it,
+    ``encoded`` and ``observation_std``.
 
     Attributes:
         calibration: of the trained model.
@@ -34,6 +34,10 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
 
     calibration: Calibration
     axes: dict[str, np.ndarray]
+
+    @abstractmethod
+    def encoded(self, data: xr.Dataset) -> np.ndarray:
+        """Latents of the snapshots of ``data`` from the warm-up on, (trajectory, time, latent)."""
 
     @abstractmethod
     def observation_std(self) -> np.ndarray:
@@ -58,7 +62,8 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
         trainer.save_best()
 
     def _calibrate(self, validation: xr.Dataset) -> None:
-        """Fits the spread of the ensemble."""
+        """Fits the noise of the observations, and then the spread of the ensemble."""
+        self.calibration = Calibration(observation=observation_factor(self, validation))
         self.calibration = calibrate(self, validation, self._tells_novelty())
         found = ", ".join(f"{name} {value:.3g}" for name, value in vars(self.calibration).items())
         logger.info("spread calibrated on validation: %s", found)

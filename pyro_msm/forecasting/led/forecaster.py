@@ -215,7 +215,7 @@ class LEDForecaster(TrainedLatentForecaster):
     def observation_std(self) -> np.ndarray:
         """(channel,) standard deviation of a field about what is decoded."""
         with torch.inference_mode():
-            return self.model.noise.std(0).cpu().numpy()
+            return self.calibration.observation * self.model.noise.std(0).cpu().numpy()
 
     # --- state -----------------------------------------------------------------------------------
 
