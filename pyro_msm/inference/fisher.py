@@ -166,8 +166,12 @@ def _step(there: Linearisation, whitened: Tensor, damping: float) -> Tensor:
     jacobian = there.jacobian
     precision = 1 + damping
     downhill = jacobian.mT @ there.residual - whitened
-    # Woodbury: there are fewer rows than weights, mostly.
-    small = torch.eye(len(jacobian), dtype=jacobian.dtype) * precision + jacobian @ jacobian.mT
+    rows, weights = jacobian.shape
+    if weights <= rows:
+        full = torch.eye(weights, dtype=jacobian.dtype) * precision + jacobian.mT @ jacobian
+        return torch.linalg.solve(full, downhill)
+    # Woodbury.
+    small = torch.eye(rows, dtype=jacobian.dtype) * precision + jacobian @ jacobian.mT
     inner = torch.linalg.solve(small, jacobian @ downhill)
     return (downhill - jacobian.mT @ inner) / precision
 
