@@ -37,16 +37,15 @@ class Spread:
         return xr.Dataset({"field": (("member", "trajectory", "time", "channel", "x"), field)})
 
 
-def validation(noise_std: float | None, growing: float = 0.0) -> xr.Dataset:
+def validation(growing: float = 0.0) -> xr.Dataset:
     """A truth ``ERROR`` away from zero, and ever farther, with observation noise."""
     rng = np.random.default_rng(1)
     shape = (TRAJECTORIES, TIMES, 1, POINTS)
     times = np.arange(TIMES) / TIMES
     error = np.sqrt(ERROR**2 + growing**2 * times)[:, None, None]
     field = error * rng.normal(size=shape) + NOISE * rng.normal(size=shape)
-    attrs = {} if noise_std is None else {"noise_std": noise_std}
     dims = ("trajectory", "time", "channel", "x")
-    return xr.Dataset({"field": (dims, field)}, {"time": times}, attrs)
+    return xr.Dataset({"field": (dims, field)}, {"time": times})
 
 
 def found(forecaster: Spread, data: xr.Dataset) -> Calibration:
@@ -57,14 +56,14 @@ def found(forecaster: Spread, data: xr.Dataset) -> Calibration:
 
 @pytest.mark.parametrize("ratio", [0.05, 0.25, 1.0, 4.0, 20.0])
 def test_the_spread_becomes_the_error_from_either_side(ratio: float) -> None:
-    factors = found(Spread(ratio * ERROR), validation(NOISE))
+    factors = found(Spread(ratio * ERROR), validation())
     assert factors.initial * ratio == pytest.approx(1, rel=0.05)
     assert factors.dispersion == 1
 
 
 @pytest.mark.parametrize(("initial", "growing"), [(0.2, 0.05), (0.02, 1.0), (0.1, 0.3)])
 def test_what_grows_and_what_does_not_are_told_apart(initial: float, growing: float) -> None:
-    factors = found(Spread(initial, growing), validation(NOISE, growing=0.3))
+    factors = found(Spread(initial, growing), validation(growing=0.3))
     assert factors.initial * initial == pytest.approx(ERROR, rel=0.1)
     assert factors.dispersion * growing == pytest.approx(0.3, rel=0.1)
 
@@ -79,7 +78,7 @@ def test_spread_goes_where_forecasts_fail() -> None:
             drawn = np.random.default_rng(4).normal(size=latents.shape)
             return state, latents + self.calibration.novelty * ERROR * new * drawn
 
-    data = validation(NOISE)
+    data = validation()
     rng = np.random.default_rng(5)
     noise = NOISE * rng.normal(size=data["field"].shape)
     error = 1.5 * ERROR * new[:, None, None] * rng.normal(size=data["field"].shape)
@@ -98,7 +97,7 @@ def test_observation_noise_is_that_about_encoded_states() -> None:
         def encoded(self, snapshots: xr.Dataset) -> np.ndarray:
             return np.zeros((TRAJECTORIES, 1, POINTS))
 
-    noisy = validation(None)
+    noisy = validation()
     size = np.hypot(ERROR, NOISE)
     one = Encoding(ERROR, noise=2 * size)
     assert observation_factor(one, noisy) == pytest.approx(0.5, rel=0.05)  # type: ignore[arg-type]
@@ -111,25 +110,24 @@ def test_observation_noise_is_that_about_encoded_states() -> None:
 
 def test_a_spread_far_below_the_noise_is_seen() -> None:
     """Which a score of noisy members against noisy data hardly would."""
-    noisy = validation(NOISE)
+    noisy = validation()
     noisy["field"] += 4 * ERROR * np.random.default_rng(2).normal(size=noisy["field"].shape)
-    noisy.attrs["noise_std"] = float(np.hypot(NOISE, 4 * ERROR))
-    assert found(Spread(4 * ERROR), noisy).initial == pytest.approx(0.25, rel=0.3)
+    forecaster = Spread(4 * ERROR, noise=float(np.hypot(NOISE, 4 * ERROR)))
+    assert found(forecaster, noisy).initial == pytest.approx(0.25, rel=0.3)
 
 
-def test_without_the_size_of_the_noise_that_which_was_learned_counts() -> None:
-    told = found(Spread(4 * ERROR), validation(NOISE))
-    assert found(Spread(4 * ERROR), validation(None)) == told
-    wider = found(Spread(4 * ERROR, noise=1e-3), validation(None))
+def test_what_counts_as_noise_is_no_error() -> None:
+    assert found(Spread(4 * ERROR), validation()).initial == pytest.approx(0.25, rel=0.05)
+    wider = found(Spread(4 * ERROR, noise=1e-3), validation())
     assert wider.initial * 4 == pytest.approx(np.hypot(1, NOISE / ERROR), rel=0.05)
 
 
 def test_a_noise_that_explains_the_whole_gap_says_nothing_about_the_error() -> None:
-    assert found(Spread(4 * ERROR), validation(1.0)) == Calibration()
+    assert found(Spread(4 * ERROR, noise=1.0), validation()) == Calibration()
 
 
 def test_what_was_not_observed_does_not_count() -> None:
-    data = validation(NOISE)
+    data = validation()
     seen = np.random.default_rng(3).uniform(size=data["field"].shape) > 0.3
     gone = data.assign(field=data["field"].where(seen, 1e6), mask=(data["field"].dims, seen))
     assert found(Spread(ERROR), gone).initial == pytest.approx(1, rel=0.05)
@@ -141,4 +139,4 @@ def test_an_ensemble_that_diverges_is_narrowed() -> None:
             _, latents = super().advance(state, times)
             return state, latents if self.calibration.initial < 0.5 else np.nan * latents
 
-    assert found(Fragile(4 * ERROR), validation(NOISE)).initial == pytest.approx(0.25, rel=0.05)
+    assert found(Fragile(4 * ERROR), validation()).initial == pytest.approx(0.25, rel=0.05)

@@ -6,8 +6,9 @@ The factors are those with the best logarithmic score of the ensemble's variance
 
 E the mean square error of trajectory k at a lead time t, S the members' variance: a proper score,
 least where the two are the same on average, and the better the more S knows which forecasts will
-fail. The noise of the observations is subtracted from E, in which the score is linear and therefore
-unbiased. The CRPS against noisy data would hardly see a spread below the noise.
+fail. The noise of the observations, as the model has it, is subtracted from E, in which the score
+is linear and therefore unbiased. The CRPS against noisy data would hardly see a spread below the
+noise.
 """
 
 from __future__ import annotations
@@ -64,8 +65,7 @@ def calibrate(
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
-        validation: trajectories that training has not seen. Their attribute ``noise_std`` is the
-            observation noise; without it, that which the model has learned counts.
+        validation: trajectories that training has not seen.
         novelty: whether the dispersion of new states is fitted too.
 
     Returns:
@@ -160,9 +160,7 @@ class _Forecasts:
         self._truth = seen["field"].values
         if "mask" in seen:
             self._truth = np.where(seen["mask"].values, self._truth, np.nan)
-        noise = validation.attrs.get("noise_std")
-        std = forecaster.observation_std() if noise is None else np.asarray(noise)
-        self._noise = np.broadcast_to(np.square(std), self._truth.shape[2])
+        self._noise = forecaster.observation_std().astype(float) ** 2
         self._least = LEAST**2 * np.nanmean(np.square(self._truth))
 
     def calibration(self, factors: np.ndarray) -> Calibration:
