@@ -30,8 +30,9 @@ TIMES = 24
 STRIDE, ROUNDS, STILL = 4.0, 6, 2**0.125
 #: Updates of the factors between two ensembles.
 UPDATES = 200
-#: Spread and error below this share of the field count as none.
-LEAST = 1e-3
+TINY = np.finfo(np.float32).tiny
+#: Variance that counts as none: this share of the mean square error, over all times.
+LEAST = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Calibration:
             data only, not the error that a free-running forecast makes with it.
         initial: factor on the encoder's posterior standard deviation, at the start of a forecast.
         novelty: dispersion, in units of L, at a state as far from the training data as they are
-            wide: see ``Novelty``.
+            wide: see ``World.novelty``.
         observation: factor on the standard deviation of the observation noise.
     """
 
@@ -71,14 +72,15 @@ def calibrate(
     Returns:
         No change where the noise alone explains the error, and where no ensemble stays finite.
     """
-    forecasts = _Forecasts(forecaster, validation)
-    before = forecaster.calibration
+    forecasts, before = _Forecasts(forecaster, validation), forecaster.calibration
     tried = np.array([1.0, 1.0, float(novelty)])
     found: dict[Calibration, float] = {}
     try:
         frozen = forecasts.moments(np.zeros(3))
-        if frozen is not None and frozen.error.mean() <= 0:
-            return before
+        if frozen is not None:
+            if frozen.error.mean() <= 0:
+                return before
+            forecasts.least = LEAST * np.maximum(frozen.error.mean((0, 1)), 0)
         for _ in range(ROUNDS):
             whole = forecasts.moments(tried)
             if whole is None:
@@ -132,8 +134,8 @@ class _Moments:
         spread: variance of the members.
         error: mean square error of the mean of infinitely many members against the noise-free
             field, as far as the data tell; it may be below zero.
-        doubt: standard error of ``error`` by the observation noise; it counts as spread and as
-            error, so that what it hides has no weight.
+        doubt: standard error of ``error`` by the observation noise, and a small share of the mean
+            error; it counts as spread and as error, so that what it hides has no weight.
     """
 
     spread: np.ndarray
@@ -161,7 +163,7 @@ class _Forecasts:
         if "mask" in seen:
             self._truth = np.where(seen["mask"].values, self._truth, np.nan)
         self._noise = forecaster.observation_std().astype(float) ** 2
-        self._least = LEAST**2 * np.nanmean(np.square(self._truth))
+        self.least = np.zeros(len(self._noise))
 
     def calibration(self, factors: np.ndarray) -> Calibration:
         """The factors in the order of ``Calibration``, with its observation noise."""
@@ -186,7 +188,7 @@ class _Forecasts:
             spread.append(_over_space(variance) / count)
             squared = _over_space(np.where(seen, gap**2, 0)) / count
             error.append(squared - self._noise - spread[-1] / MEMBERS)
-            doubt.append(self._noise * np.sqrt(2 / count) + self._least)
+            doubt.append(self._noise * np.sqrt(2 / count) + self.least + TINY)
         return _Moments(np.array(spread), np.array(error), np.array(doubt))
 
     def terms(
