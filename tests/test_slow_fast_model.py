@@ -254,7 +254,7 @@ def test_a_learned_noise_finds_the_quadratic_variation():
     assert float(found) == pytest.approx(float((rest**2 / seen.duration).mean()), rel=1e-2)
 
 
-@pytest.mark.parametrize(("kind", "draws"), [("map", 1), ("lowrank", 1), ("flow", 200)])
+@pytest.mark.parametrize(("kind", "draws"), [("map", 1), ("lowrank", 1), ("flow", 500)])
 def test_the_bound_reaches_every_parameter_of_the_posterior(kind, draws):
     """One draw falls into a bin of each spline: many are needed to reach the outermost knots."""
     model = AveragedSDE(linear(), ZERO, ONE, bins=4, hidden=3)
