@@ -221,7 +221,8 @@ def _best(moments: _Moments, terms: np.ndarray) -> np.ndarray:
     """What each of the factors is best multiplied with, if variances add up.
 
     By minorisation and maximisation: each variance is multiplied by the root of the ratio of the
-    two sums that the score's derivative is the difference of, which never worsens the score.
+    two sums that the score's derivative is the difference of. That never worsens the score of
+    errors above zero; those that the noise has pushed below count as none here.
     """
     factors = np.ones(len(terms) - 1)
     error = moments.error + moments.doubt

@@ -136,8 +136,6 @@ class MultiscaleForecaster(TrainedLatentForecaster):
     def _finish(self, trainer: Trainer, data: xr.Dataset) -> None:
         """Keeps what the training data reach, before anything is fitted to validation data."""
         self.reach = Reach.of(self.guide, trainer.windows)
-        trainer.header = self._header()
-        trainer.save_best()
         super()._finish(trainer, data)
 
     def _calibrate(self, validation: xr.Dataset) -> None:

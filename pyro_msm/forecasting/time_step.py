@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.known_physics import known_rate
 from pyro_msm.forecasting.validation import FreeRun
 from pyro_msm.models import MultiscaleSDE
@@ -81,7 +82,7 @@ def resolve(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> None:
 
     paces = {"known": COARSEST, "learned": COARSEST}
     names = ["learned"] if model.network.known_drift is None else ["known", "learned"]
-    forecaster.calibration = type(calibration)(dispersion=0.0, initial=0.0)
+    forecaster.calibration = Calibration(dispersion=0.0, initial=0.0)
     try:
         coarse = forecast(paces)
         for name in names:

@@ -53,11 +53,10 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
         return found
 
     def _finish(self, trainer: Trainer, data: xr.Dataset) -> None:
-        """Fits what forecasts of the validation split tell, and keeps it."""
+        """Fits what forecasts of the validation split tell, and keeps it with the weights."""
         validation = validation_split(data, self.warmup) if self.training.calibrate else None
-        if validation is None:
-            return
-        self._calibrate(validation)
+        if validation is not None:
+            self._calibrate(validation)
         trainer.header = self._header()
         trainer.save_best()
 
