@@ -92,10 +92,13 @@ def test_passes_with_a_carried_state_are_one_long_pass(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
-def test_quick_steps_are_those_of_the_network(cell: str) -> None:
+@pytest.mark.parametrize("polynomial", [0, 2])
+def test_quick_steps_are_those_of_the_network(cell: str, polynomial: int) -> None:
     torch.manual_seed(0)
-    propagator = Propagator(3, 2, cell=cell, memory=4, hidden=8, layers=3)
+    propagator = Propagator(3, 2, cell=cell, memory=4, hidden=8, layers=3, polynomial=polynomial)
     for name, buffer in propagator.named_buffers():
+        if not buffer.is_floating_point():
+            continue
         buffer.copy_(0.5 + torch.rand(buffer.shape) if "centre" not in name else buffer - 0.3)
     latents, inputs = torch.randn(5, 6, 3), torch.randn(5, 6, 2)
     laws, state = propagator(latents, inputs, propagator.start(5))

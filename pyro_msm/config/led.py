@@ -32,6 +32,12 @@ class LEDConfig(Section):
     memory: int = Field(32, ge=1, description="size of the cell's hidden state")
     propagator_hidden: int = Field(64, ge=1, description="width of the propagator's perceptron")
     propagator_layers: int = Field(2, ge=1, description="its hidden layers")
+    polynomial: int = Field(
+        0,
+        ge=0,
+        description="degree of a polynomial of the latents, fitted by regression, whose "
+        "increments the perceptron corrects; 3 suits equations with products, in POD coordinates",
+    )
     components: int = Field(
         1, ge=1, description="of a step's law: 1 predicts a mean, more make a stochastic propagator"
     )

@@ -1,14 +1,17 @@
 """Spread of an ensemble, fitted to the errors that free-running forecasts of validation data make.
 
-The factors are those with the best logarithmic score of the ensemble's variance,
+The factors f are the most probable ones by the logarithmic score of the ensemble's variance and a
+prior about what training found,
 
-.. math:: \\sum_{t,k} \\ln S_{tk} + E_{tk} / S_{tk},
+.. math:: \\frac1n \\sum_{t,k} \\ln S_{tk} + \\frac{E_{tk}}{S_{tk}}
+    + \\frac{2}{10K} \\sum_i \\ln\\Bigl(1 + \\frac{(\\ln f_i)^2}{(\\ln 3)^2}\\Bigr),
 
-E the mean square error of trajectory k at a lead time t, S the members' variance: a proper score,
-least where the two are the same on average, and the better the more S knows which forecasts will
-fail. The noise of the observations, as the model has it, is subtracted from E, in which the score
-is linear and therefore unbiased. The CRPS against noisy data would hardly see a spread below the
-noise.
+E the mean square error of trajectory k of K at a lead time t, S the members' variance. The score is
+proper: least where the two are the same on average, and the better the more S knows which forecasts
+will fail. The noise of the observations, as far as differences in time leave room for it, is
+subtracted from E, in which the score is linear and therefore unbiased. The CRPS against noisy data
+would hardly see a spread below the noise. The prior is a Cauchy law of ln f, and a trajectory
+counts as ten samples: what the data do not tell stays as it was.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from scipy.optimize import minimize
 
+from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.forecasting.contract import initial_window
 
 if TYPE_CHECKING:
@@ -28,10 +33,12 @@ MEMBERS = 10
 TIMES = 24
 #: Farthest that a factor moves between two ensembles, how many there are, and a move that is none.
 STRIDE, ROUNDS, STILL = 4.0, 6, 2**0.125
-#: Updates of the factors between two ensembles.
-UPDATES = 200
+#: Scale of the logarithm of a factor before any forecast is seen: threefold.
+PRIOR = np.log(3.0)
+#: Independent samples that the forecast of a trajectory counts as.
+SAMPLES = 10
 TINY = np.finfo(np.float32).tiny
-#: Variance that counts as none: this share of the mean square error, over all times.
+#: Variance that counts as none: this share of the mean square error at a lead time.
 LEAST = 0.1
 
 
@@ -78,19 +85,20 @@ def calibrate(
     try:
         frozen = forecasts.moments(np.zeros(3))
         if frozen is not None:
-            if frozen.error.mean() <= 0:
+            # Twice the standard error of the mean, if the noise is all there is.
+            if frozen.error.sum() <= 2 * np.linalg.norm(frozen.doubt):
                 return before
-            forecasts.least = LEAST * np.maximum(frozen.error.mean((0, 1)), 0)
+            forecasts.least = LEAST * np.maximum(frozen.error.mean(1, keepdims=True), 0)
         for _ in range(ROUNDS):
             whole = forecasts.moments(tried)
             if whole is None:
                 tried = tried / STRIDE
                 continue
-            found[forecasts.calibration(tried)] = whole.score()
+            found[forecasts.calibration(tried)] = whole.score() + _surprise(tried, whole)
             terms = forecasts.terms(tried, whole, frozen)
             if terms is None:
                 break
-            factors = _best(whole, terms)
+            factors = _best(whole, terms, tried)
             tried = tried * factors
             if np.abs(np.log(factors)).max() < np.log(STILL):
                 break
@@ -118,9 +126,7 @@ def observation_factor(forecaster: TrainedLatentForecaster, validation: xr.Datas
         snapshots = validation.isel(time=slice(first, first + warmup))
         latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[-1:, None]
         shown_field = forecaster.decode(latents)["field"].values[0, :, 0]
-        gap = shown_field - snapshots["field"].values[:, -1]
-        if "mask" in snapshots:
-            gap = np.where(snapshots["mask"].values[:, -1], gap, np.nan)
+        gap = shown_field - _seen(snapshots)[:, -1]
         seen = np.maximum(_over_space(np.isfinite(gap)), 1)
         shown.append(_over_space(np.nan_to_num(gap).astype(float) ** 2) / seen)
     return float(np.sqrt(np.mean(np.median(np.concatenate(shown), 0) / variance)))
@@ -159,11 +165,11 @@ class _Forecasts:
         last = len(self._times) - 1
         self._scored = np.unique(np.linspace(1, last, TIMES).round().astype(int))
         seen = validation.isel(time=self._scored + warmup - 1)
-        self._truth = seen["field"].values
-        if "mask" in seen:
-            self._truth = np.where(seen["mask"].values, self._truth, np.nan)
-        self._noise = forecaster.observation_std().astype(float) ** 2
-        self.least = np.zeros(len(self._noise))
+        self._truth = _seen(seen)
+        # What the decoder cannot show is noise for a prediction, but an error of the forecast.
+        noise = np.minimum(forecaster.observation_std(), white_noise_std(_seen(validation)))
+        self._noise = noise.astype(float) ** 2
+        self.least = np.zeros((len(self._scored), 1, len(self._noise)))
 
     def calibration(self, factors: np.ndarray) -> Calibration:
         """The factors in the order of ``Calibration``, with its observation noise."""
@@ -188,7 +194,7 @@ class _Forecasts:
             spread.append(_over_space(variance) / count)
             squared = _over_space(np.where(seen, gap**2, 0)) / count
             error.append(squared - self._noise - spread[-1] / MEMBERS)
-            doubt.append(self._noise * np.sqrt(2 / count) + self.least + TINY)
+            doubt.append(self._noise * np.sqrt(2 / count) + self.least[position] + TINY)
         return _Moments(np.array(spread), np.array(error), np.array(doubt))
 
     def terms(
@@ -212,25 +218,34 @@ class _Forecasts:
         return np.array([*parts, rest])
 
 
+def _seen(data: xr.Dataset) -> np.ndarray:
+    """The field, NaN where it was not observed."""
+    field = data["field"].values
+    return np.where(data["mask"].values, field, np.nan) if "mask" in data else field
+
+
 def _over_space(values: np.ndarray) -> np.ndarray:
     """Sums (trajectory, channel) of (trajectory, channel, *grid)."""
     return np.asarray(values.reshape(*values.shape[:2], -1).sum(-1))
 
 
-def _best(moments: _Moments, terms: np.ndarray) -> np.ndarray:
-    """What each of the factors is best multiplied with, if variances add up.
+def _surprise(factors: np.ndarray, moments: _Moments) -> float:
+    """How improbable factors are before any forecast is seen, in units of the score."""
+    moved = np.log(factors[factors > 0]) / PRIOR
+    return float(2 * np.log1p(moved**2).sum() / (SAMPLES * moments.error.shape[1]))
 
-    By minorisation and maximisation: each variance is multiplied by the root of the ratio of the
-    two sums that the score's derivative is the difference of. That never worsens the score of
-    errors above zero; those that the noise has pushed below count as none here.
-    """
-    factors = np.ones(len(terms) - 1)
+
+def _best(moments: _Moments, terms: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """What each of the factors is best multiplied with, if variances add up."""
+    least = moments.doubt + terms[-1]
     error = moments.error + moments.doubt
-    for _ in range(UPDATES):
-        squares = np.append(factors**2, 1.0)
-        spread = np.tensordot(squares, terms, 1) + moments.doubt
-        wanted = (terms[:-1] * np.maximum(error, 0) / spread**2).sum((1, 2, 3))
-        there = (terms[:-1] / spread).sum((1, 2, 3))
-        ratio = np.divide(wanted, there, out=np.ones_like(factors), where=there > 0)
-        factors = np.clip(factors * ratio**0.25, 1 / STRIDE, STRIDE)
-    return factors
+
+    def cost(logs: np.ndarray) -> float:
+        factors = np.exp(logs)
+        spread = np.tensordot(factors**2, terms[:-1], 1) + least
+        fit = np.mean(np.log(spread) + error / spread)
+        return float(fit) + _surprise(tried * factors, moments)
+
+    far = np.log(STRIDE)
+    found = minimize(cost, np.zeros(len(tried)), bounds=[(-far, far)] * len(tried))
+    return np.asarray(np.exp(found.x))

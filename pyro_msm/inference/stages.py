@@ -31,6 +31,7 @@ class Stage:
         afresh: whether the search for the best weights begins anew, since ``validate`` is another
             one than before.
         rate: factor on the step size.
+        untrained: whether the weights it begins with are a candidate of the validation.
         carried: tensors that go from one minibatch to the next, beside weights and generators.
     """
 
@@ -41,6 +42,7 @@ class Stage:
     validate: Callable[[], float] | None = None
     afresh: bool = False
     rate: float = 1.0
+    untrained: bool = False
     carried: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -122,12 +124,14 @@ class StagedTrainer(Trainer):
     def batch(self) -> Any:
         """The loss of the next minibatch, not evaluated yet."""
         stage = self.staged.stage
+        self.validate = stage.validate
         if stage is not self._entered:
             if self.state.step == stage.start and stage.start > 0:
                 self._begin(stage)
             stage.enter()
             self._entered = stage
-        self.validate = stage.validate
+            if self.state.step == stage.start and stage.untrained:
+                self._validate()
         return lambda: stage.loss(self.state.age, self.draws)
 
     def _resume(self) -> None:

@@ -111,6 +111,7 @@ class LED(PyroModule):
         propagator_hidden: width of the propagator's perceptron.
         propagator_layers: its hidden layers.
         components: of the propagator's law.
+        polynomial: degree of the propagator's polynomial; 0: none.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class LED(PyroModule):
         propagator_hidden: int = 64,
         propagator_layers: int = 2,
         components: int = 1,
+        polynomial: int = 0,
     ) -> None:
         with pyro.settings.context(module_local_params=True):
             super().__init__(name=f"led{next(_instances)}")
@@ -143,6 +145,7 @@ class LED(PyroModule):
             "variational": variational, "mixture": mixture, "inputs": inputs, "cell": cell,
             "memory": memory, "propagator_hidden": propagator_hidden,
             "propagator_layers": propagator_layers, "components": components,
+            "polynomial": polynomial,
         }  # fmt: skip
         self.particles = low is not None
         self.latent = latent
@@ -158,7 +161,7 @@ class LED(PyroModule):
             self.noise = ChannelNoise(shape[0])
         self.propagator = Propagator(
             latent, inputs, cell=cell, memory=memory, hidden=propagator_hidden,
-            layers=propagator_layers, components=components,
+            layers=propagator_layers, components=components, polynomial=polynomial,
         )  # fmt: skip
 
     def new_encoder(self) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pyro_msm.nn.polynomial import Polynomial
 from pyro_msm.nn.residual import ResidualMLP
 
 #: Gated cells, and how many vectors of ``memory`` numbers each carries along.
@@ -65,6 +66,7 @@ class Propagator(nn.Module):
         hidden: width of the perceptron.
         layers: its hidden layers.
         components: of the law of a step; 1 is a normal law whose spread does not vary.
+        polynomial: degree of a polynomial of z whose increment the perceptron corrects; 0: none.
 
     The buffers ``centre``, ``spread`` and ``rate`` hold mean and standard deviation of the latents
     and the standard deviation of their increments; ``inputs_centre`` and ``inputs_spread`` are
@@ -87,6 +89,7 @@ class Propagator(nn.Module):
         hidden: int = 64,
         layers: int = 2,
         components: int = 1,
+        polynomial: int = 0,
     ) -> None:
         super().__init__()
         self.latent, self.components = latent, components
@@ -98,8 +101,10 @@ class Propagator(nn.Module):
             self.cell = kind(latent + inputs, memory, batch_first=True)
             self.state_size = vectors * memory
         outputs = latent if components == 1 else components * (1 + 2 * latent)
+        self.polynomial = Polynomial(latent, latent, polynomial) if polynomial else None
+        # What a fitted polynomial leaves is learned from nothing.
         self.network = ResidualMLP(
-            latent + inputs + self.memory, outputs, hidden, layers, scale=0.1
+            latent + inputs + self.memory, outputs, hidden, layers, scale=0.0 if polynomial else 0.1
         )
         self.log_std = nn.Parameter(torch.full((latent,), -2.0))
         self.register_buffer("centre", torch.zeros(latent))
@@ -124,11 +129,14 @@ class Propagator(nn.Module):
             Laws (batch, N, …), and the hidden state after the last step.
         """
         inputs = (inputs - self.inputs_centre) / self.inputs_spread
-        seen = torch.cat([(latents - self.centre) / self.spread, inputs], -1)
+        scaled = (latents - self.centre) / self.spread
+        seen = torch.cat([scaled, inputs], -1)
         if self.cell is not None:
             memory, state = self._remember(self.cell, seen, state)
             seen = torch.cat([seen, memory], -1)
         found = self.network(seen)
+        if self.polynomial is not None:
+            latents = latents + self.rate * self.polynomial(scaled)
         if self.components == 1:
             mean = (latents + self.rate * found).unsqueeze(-2)
             log_std = self.log_std + self.rate.log()

@@ -30,6 +30,10 @@ class QuickPropagator:
         network = propagator.network
         self.first, self.last = _layer(network.first), _layer(network.last)
         self.middle = [_layer(layer) for layer in network.middle if isinstance(layer, nn.Linear)]
+        self.polynomial = propagator.polynomial
+        if self.polynomial is not None:
+            self.factors = self.polynomial.factors.cpu().numpy().T
+            self.weight, self.reach = _array(self.polynomial.weight), _array(self.polynomial.reach)
         self.cell = propagator.cell
         if self.cell is not None:
             weights = {name: _array(part) for name, part in self.cell.named_parameters()}
@@ -46,7 +50,7 @@ class QuickPropagator:
             inputs: (batch, inputs) known inputs of the step.
             state: (batch, state_size).
         """
-        seen = (latent - self.centre) / self.spread
+        seen = scaled = (latent - self.centre) / self.spread
         if inputs.shape[-1]:
             known = (inputs - self.inputs_centre) / self.inputs_spread
             seen = np.concatenate([seen, known], -1)
@@ -56,7 +60,16 @@ class QuickPropagator:
         hidden = np.tanh(seen @ self.first[0] + self.first[1])
         for weight, bias in self.middle:
             hidden = hidden + np.tanh(hidden @ weight + bias)
-        return latent + self.rate * (hidden @ self.last[0] + self.last[1]), state
+        change = hidden @ self.last[0] + self.last[1]
+        if self.polynomial is not None:
+            change = change + self._polynomial(scaled)
+        return latent + self.rate * change, state
+
+    def _polynomial(self, scaled: np.ndarray) -> np.ndarray:
+        near = np.clip(scaled, -self.reach, self.reach)
+        variables = np.concatenate([np.ones_like(near[:, :1]), near], -1)
+        found: np.ndarray = variables[:, self.factors].prod(1) @ self.weight
+        return found
 
     def _remember(self, seen: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Output and state of the gated cell, by the formulas of ``nn.GRU`` and ``nn.LSTM``."""

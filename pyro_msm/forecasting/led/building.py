@@ -79,6 +79,7 @@ def new_model(train: xr.Dataset, led: LEDConfig, inputs: int) -> LED:
         "mixture": led.mixture, "network": led.autoencoder, "cell": led.propagator,
         "memory": led.memory, "propagator_hidden": led.propagator_hidden,
         "propagator_layers": led.propagator_layers, "components": led.components, "inputs": inputs,
+        "polynomial": led.polynomial,
     }  # fmt: skip
     kind = datasets.variable(train)
     values = train[kind].values

@@ -19,6 +19,7 @@ from pyro_msm.forecasting.contract import Randomness, root_entropy
 from pyro_msm.forecasting.initial_data import check_drivers
 from pyro_msm.forecasting.led.building import check_trainable, new_model, shifted_axes
 from pyro_msm.forecasting.led.inputs import KnownInputs
+from pyro_msm.forecasting.led.pace import Pace
 from pyro_msm.forecasting.led.particle_spread import calibrate_particles
 from pyro_msm.forecasting.led.particles import drawn_particles
 from pyro_msm.forecasting.led.stages import TrainingData, stages
@@ -135,7 +136,8 @@ class LEDForecaster(TrainedLatentForecaster):
                 memory = self.model.propagator(*seen, memory)[1]
             latent = self._drawn(mean[:, -1], std[:, -1], streams)
         remembered = np.broadcast_to(memory.cpu().numpy(), (len(indices), *memory.shape))
-        return LEDState(float(times[-1]), 0, latent, latent, remembered, streams, inputs)
+        pace = Pace.unknown(len(indices), len(mean))
+        return LEDState(float(times[-1]), 0, latent, latent, remembered, streams, inputs, pace)
 
     def advance(
         self, state: LEDState, times: np.ndarray, generator: Randomness = None
@@ -167,6 +169,8 @@ class LEDForecaster(TrainedLatentForecaster):
     def assimilate(self, state: LEDState, snapshots: xr.Dataset) -> LEDState:
         """Feeds true snapshots to the propagator, whose memory goes on; nothing is reset.
 
+        What the propagator would have predicted meanwhile corrects its pace: see ``Pace``.
+
         Args:
             state: where the forecast stands.
             snapshots: those after its time, one a step; fewer or later ones leave a gap in what
@@ -188,7 +192,17 @@ class LEDForecaster(TrainedLatentForecaster):
             streams = state.streams.restarted()
             latent = self._drawn(mean[:, -1], std[:, -1], streams)
         memory = memory.reshape(*shape[:2], memory.shape[-1])
-        return LEDState(float(times[-1]), 0, latent, latent, memory, streams, state.inputs)
+        pace = state.pace
+        if self.model.propagator.components == 1 and np.allclose(times - before, self.step):
+            pace = self._corrected(state, np.moveaxis(mean.cpu().numpy(), 1, 0)[:, np.newaxis])
+        return LEDState(float(times[-1]), 0, latent, latent, memory, streams, state.inputs, pace)
+
+    def _corrected(self, state: LEDState, seen: np.ndarray) -> Pace:
+        """The pace after true latents (time, 1, trajectory, latent), one a step."""
+        predicted = Stepping(self.model.propagator, self.step, 0.0).run(state, len(seen))[0]
+        spread = self.model.propagator.spread.cpu().numpy()
+        shown = np.broadcast_to(seen, predicted.shape)
+        return state.pace.corrected(predicted / spread, shown / spread)
 
     def decode(self, latents: np.ndarray) -> xr.Dataset:
         """The variable, and ``observation_std`` of a field, of (time, member, …) latents.

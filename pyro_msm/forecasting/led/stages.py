@@ -13,12 +13,15 @@ from torch import Tensor
 
 from pyro_msm.config import LEDConfig, TrainingConfig
 from pyro_msm.forecasting.led.basis import rolled
+from pyro_msm.forecasting.led.regression import fit_polynomial
 from pyro_msm.guides.amortized_snapshot import AmortizedSnapshotGuide
 from pyro_msm.inference.stages import Stage
 from pyro_msm.models.led import LED, PathBatch, SnapshotBatch
 
 #: Snapshots, or particles, that are encoded at once.
 ENCODED, PARTICLES = 2048, 200_000
+#: Shifts of each trajectory that a polynomial is fitted to.
+SHIFTS = 12
 #: Snapshots of particles that a free run is scored by.
 SEEN = 16
 
@@ -75,7 +78,7 @@ def stages(
         Stage("autoencoder", 0, auto.loss, validate=reconstruction),
         Stage(
             "propagator", led.autoencoder_steps, forced.loss, latents.enter, free_running,
-            afresh=True, rate=led.propagator_rate,
+            afresh=True, rate=led.propagator_rate, untrained=led.polynomial > 0,
             carried={"place": forced.place, "state": forced.state},
         ),
     ]  # fmt: skip
@@ -146,6 +149,16 @@ class Latents:
                 # What never varied says nothing of the size of its changes.
                 propagator.inputs_spread.copy_(spread.where(spread > 1e-6, 1.0))
         self._known = latents
+        if propagator.polynomial is not None:
+            with torch.no_grad():
+                fit_polynomial(propagator, self._paths())
+
+    def _paths(self) -> Tensor:
+        """Latents (path, time, latent) of whole trajectories, and of shifted ones."""
+        rows = torch.arange(len(self.data.values)).repeat(SHIFTS if self.data.shifts else 1)
+        start, generator = torch.zeros(1, dtype=torch.long), torch.Generator().manual_seed(0)
+        found = [self.stretch(row, start, self.data.last, generator)[0] for row in rows.split(1)]
+        return torch.cat(found)
 
     def stretch(
         self, rows: Tensor, starts: Tensor, steps: int, generator: torch.Generator

@@ -11,6 +11,7 @@ import torch
 
 from pyro_msm.environment import one_thread
 from pyro_msm.forecasting.led.inputs import KnownInputs
+from pyro_msm.forecasting.led.pace import Pace
 from pyro_msm.forecasting.streams import Streams
 from pyro_msm.nn.propagator import Propagator
 from pyro_msm.nn.quick_propagator import QuickPropagator
@@ -35,6 +36,7 @@ class LEDState:
             ``before`` and all earlier latents.
         streams: random numbers of the steps and of initial draws.
         inputs: what is known of each step.
+        pace: factor on the increments of the latents.
     """
 
     origin: float
@@ -44,6 +46,7 @@ class LEDState:
     memory: np.ndarray
     streams: Streams
     inputs: KnownInputs
+    pace: Pace
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Stepping:
         latent: np.ndarray = state.latent.reshape(-1, size)
         memory: np.ndarray = state.memory.reshape(len(latent), state.memory.shape[-1])
         take = self._predicted() if self.propagator.components == 1 else self._drawn()
+        pace = state.pace.factor.reshape(-1, 1)
         for first in range(0, count, BLOCK):
             rows = range(first, min(first + BLOCK, count))
             at = state.origin + self.step * (state.index + np.asarray(rows))
@@ -76,7 +80,8 @@ class Stepping:
             noise = self._noise(state.streams, state.index + first, len(rows), size)
             for row, number in enumerate(rows):
                 drawn = None if noise is None else noise[row].reshape(-1, 1 + size)
-                latent, memory = take(latent, known[:, row], memory, drawn)
+                after, memory = take(latent, known[:, row], memory, drawn)
+                latent = latent + pace * (after - latent)
                 path[number] = latent.reshape(members, trajectories, size)
         before = path[-2] if count > 1 else state.latent
         memory = memory.reshape(members, trajectories, memory.shape[-1])
