@@ -128,7 +128,7 @@ def test_a_noise_that_explains_the_whole_gap_leaves_nothing_to_the_spread() -> N
 
 
 def test_what_the_decoder_cannot_show_is_an_error() -> None:
-    """A model that calls it noise is told by differences in time that it is none."""
+    """A model that calls it noise is told by differences of neighbours that it is none."""
     data = validation()
     noise = NOISE * np.random.default_rng(7).normal(size=data["field"].shape)
     data["field"] = data["field"].isel(time=0, drop=True).broadcast_like(data["field"]) + noise

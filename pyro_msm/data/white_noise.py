@@ -1,44 +1,62 @@
-"""How much of a record is noise, told from its differences in time."""
+"""How much of a field is noise, told from its differences in time and space."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+import xarray as xr
 
 #: Highest order of differences. Each takes away polynomials of a lower degree.
 ORDERS = 6
+#: Trajectories that are looked at, stretches of each, and their snapshots.
+TRAJECTORIES, STRETCHES, SNAPSHOTS = 20, 5, 20
 
 
-def white_noise_std(field: np.ndarray) -> np.ndarray:
-    """Standard deviation of observation noise, independent from one time to the next.
+def white_noise_std(data: xr.Dataset) -> np.ndarray:
+    """Standard deviation of observation noise that is independent at every time and place.
 
     Differences of order k have the noise's variance times binom(2k, k), and whatever they leave of
     a signal adds to it (J. von Neumann, 1941; P. Hall, J. W. Kay and D. M. Titterington, 1990).
-    The least over the orders therefore bounds the noise from above, and is close to it where the
-    record resolves the signal in time.
+    The least over orders and axes therefore bounds the noise from above, and is close to it where
+    the data resolve the signal in time or along a spatial axis.
 
     Args:
-        field: (trajectory, time, channel, *grid) at equal distances in time; NaN was not observed.
+        data: a dataset with a ``field``, evenly spaced.
 
     Returns:
-        (channel,) in the field's units; infinite where no two times were observed at one place.
+        (channel,) in the field's units; infinite where no two neighbours were observed.
 
     Example:
         >>> times, noise = np.linspace(0, 6, 500), np.random.default_rng(0).normal(size=500)
-        >>> float(white_noise_std((np.sin(times) + 0.1 * noise)[None, :, None])[0].round(2))
+        >>> field = (np.sin(times) + 0.1 * noise)[None, :, None, None]
+        >>> dims = ("trajectory", "time", "channel", "x")
+        >>> float(white_noise_std(xr.Dataset({"field": (dims, field)}))[0].round(1))
         0.1
     """
-    channels = field.shape[2]
-    best = np.full(channels, np.inf)
-    for order in range(1, min(ORDERS, field.shape[1] - 1) + 1):
-        total, count = np.zeros(channels), np.zeros(channels)
-        for record in field:
-            rest = np.diff(record.astype(float), order, axis=0)
-            seen = np.isfinite(rest)
-            every = 0, *range(2, rest.ndim)
-            total += np.square(rest, where=seen, out=np.zeros_like(rest)).sum(every)
-            count += seen.sum(every)
-        variance = np.divide(total, count, out=np.full(channels, np.inf), where=count > 0)
-        best = np.minimum(best, variance / math.comb(2 * order, order))
-    return np.sqrt(best)
+    every = 0, *range(2, data["field"].ndim - 1)
+    squares = np.zeros((len(every), ORDERS, data.sizes["channel"]))
+    counts = np.zeros_like(squares)
+    for stretch in _stretches(data):
+        for number, axis in enumerate(every):
+            rest = stretch
+            for order in range(min(ORDERS, stretch.shape[axis] - 1)):
+                rest = np.diff(rest, axis=axis)
+                counts[number, order] += np.isfinite(rest).sum(every)
+                squares[number, order] += np.nansum(rest**2, every)
+    variances = np.divide(squares, counts, out=np.full_like(squares, np.inf), where=counts > 0)
+    sizes = [math.comb(2 * order, order) for order in range(1, ORDERS + 1)]
+    return np.asarray(np.sqrt((variances / np.array(sizes)[:, None]).min((0, 1))))
+
+
+def _stretches(data: xr.Dataset) -> Iterator[np.ndarray]:
+    """Parts (time, channel, *grid) of a field, NaN where it was not observed."""
+    length = min(SNAPSHOTS, data.sizes["time"])
+    starts = np.linspace(0, data.sizes["time"] - length, STRETCHES).round().astype(int)
+    rows = np.linspace(0, data.sizes["trajectory"] - 1, TRAJECTORIES).round().astype(int)
+    for row in np.unique(rows):
+        for start in np.unique(starts):
+            part = data.isel(trajectory=row, time=slice(start, start + length))
+            field = part["field"].values.astype(float)
+            yield np.where(part["mask"].values, field, np.nan) if "mask" in part else field

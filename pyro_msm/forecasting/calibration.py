@@ -8,7 +8,7 @@ prior about what training found,
 
 E the mean square error of trajectory k of K at a lead time t, S the members' variance. The score is
 proper: least where the two are the same on average, and the better the more S knows which forecasts
-will fail. The noise of the observations, as far as differences in time leave room for it, is
+will fail. The noise of the observations, as far as differences of neighbours leave room for it, is
 subtracted from E, in which the score is linear and therefore unbiased. The CRPS against noisy data
 would hardly see a spread below the noise. The prior is a Cauchy law of ln f, and a trajectory
 counts as ten samples: what the data do not tell stays as it was.
@@ -167,7 +167,7 @@ class _Forecasts:
         seen = validation.isel(time=self._scored + warmup - 1)
         self._truth = _seen(seen)
         # What the decoder cannot show is noise for a prediction, but an error of the forecast.
-        noise = np.minimum(forecaster.observation_std(), white_noise_std(_seen(validation)))
+        noise = np.minimum(forecaster.observation_std(), white_noise_std(validation))
         self._noise = noise.astype(float) ** 2
         self.least = np.zeros((len(self._scored), 1, len(self._noise)))
 

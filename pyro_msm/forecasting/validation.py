@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm import data as datasets
+from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.contract import initial_window
 
@@ -48,6 +49,9 @@ class FreeRun:
             self._observed = seen["mask"].values
             self.truth = np.where(self._observed, np.nan_to_num(self.truth), 0)
         self._norm = np.maximum(_norm(self.truth), 1e-12)
+        variance = white_noise_std(validation) ** 2
+        counts = self._observed.sum(tuple(range(3, self.truth.ndim)))
+        self._noise = counts @ np.where(np.isfinite(variance), variance, 0)
 
     def mean(self, forecaster: MultiscaleForecaster, members: int) -> np.ndarray:
         """The ensemble mean at ``TIMES`` times, (trajectory, time, channel, *grid).
@@ -62,6 +66,19 @@ class FreeRun:
         """The mean over times and trajectories of ‖gap‖/‖y‖, for fields such as ``mean`` gives."""
         return float(np.mean(_norm(gap) / self._norm))
 
+    def error(self, forecaster: MultiscaleForecaster, members: int) -> float:
+        """The error of the ensemble mean, without the observation noise, that chooses weights.
+
+        Of a trajectory it is the root mean square over times of ‖mean − y‖/‖y‖, the noise's share
+        of both subtracted. The mean over trajectories is that of square roots, squared: some are
+        far harder than the others, and their errors, of which there are too few to average,
+        shall not choose for all.
+        """
+        gap = _norm(self.mean(forecaster, members) - self.truth)
+        clean = np.maximum(self._norm**2 - self._noise, 0.1 * self._norm**2)
+        each = np.maximum(((gap**2 - self._noise) / clean).mean(1), 0)
+        return float((each**0.25).mean() ** 2)
+
 
 def free_running_error(
     forecaster: MultiscaleForecaster, validation: xr.Dataset
@@ -73,12 +90,11 @@ def free_running_error(
         validation: trajectories that training does not see.
 
     Returns:
-        A function without arguments: the mean over ``TIMES`` times and trajectories of
-        ‖ensemble mean − y‖/‖y‖, over what was observed.
+        A function without arguments: ``FreeRun.error``.
     """
     run = FreeRun(validation, forecaster.warmup)
     members = forecaster.training.validation_members
-    return lambda: run.relative(run.mean(forecaster, members) - run.truth)
+    return lambda: run.error(forecaster, members)
 
 
 def _norm(fields: np.ndarray) -> np.ndarray:
