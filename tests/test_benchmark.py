@@ -221,6 +221,38 @@ def test_ctrl_c_keeps_what_is_done(
     assert not (out / ".benchmark.partial.json").exists()
 
 
+def test_side_by_side_the_rows_are_the_same(cli: Cli, tmp_path: Path) -> None:
+    """Systems in processes of their own; what they say is heard."""
+    systems, out = ("kdv-1d", "burgers-1d"), tmp_path / "results"
+    settings = [part for text in TINY for part in ("--set", text)]
+    command = ("benchmark", *systems, "--models", "persistence", "regression", *settings)
+    result = cli(*command, "--out", out, "--processes", "2")
+    assert result.exit_code == 0, result.output
+    assert "burgers-1d, 3 of 3: regression" in result.stderr
+    cli(*command, "--out", tmp_path / "alone", "--processes", "1")
+    one, other = (
+        {_key(r): r["relative_error"] for r in read(f)} for f in (out, tmp_path / "alone")
+    )
+    assert one == other
+    assert len(one) == 12
+
+
+def test_what_fails_in_a_process_of_its_own_is_told(tmp_path: Path) -> None:
+    from pyro_msm.benchmark.workers import computed
+
+    with pytest.raises(ZeroDivisionError):
+        list(computed([[Job("kdv-1d", "a")], [Job("wave-1d", "b")]], _failing, 2))
+
+
+def _failing(jobs: Any) -> Any:
+    yield jobs[0], [{"one": 1}]
+    raise ZeroDivisionError
+
+
+def _key(record: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(record[name] for name in ("system", "model", "micro", "seed", "split"))
+
+
 def test_interrupted_training_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyro_msm.forecasting import MultiscaleForecaster
 

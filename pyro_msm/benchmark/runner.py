@@ -1,4 +1,4 @@
-"""Runs the jobs of a benchmark one after the other, each kept as soon as it is done."""
+"""Runs the jobs of a benchmark, each kept as soon as it is done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pyro_msm.benchmark.plan import LED, NOISE_FLOOR, OURS, SLOW_FAST, Job, Plan
 from pyro_msm.benchmark.published import published
 from pyro_msm.benchmark.records import Record, Results
 from pyro_msm.benchmark.training import Trainings
+from pyro_msm.benchmark.workers import computed
 from pyro_msm.config import Config
 from pyro_msm.data import systems as simulated
 from pyro_msm.environment import available_device, describe_environment
@@ -44,6 +46,7 @@ def run(
     overrides: Sequence[str] = (),
     force: bool = False,
     progress: bool = False,
+    processes: int = 1,
 ) -> Results:
     """Computes what is missing of a benchmark, and writes its table and figure.
 
@@ -55,7 +58,8 @@ def run(
         out: the results folder.
         overrides: texts "section.key=value" for every system's configuration.
         force: compute again what is asked for, whoever computed it.
-        progress: show progress bars.
+        progress: show progress bars; of one process only.
+        processes: so many systems are computed side by side.
 
     Raises:
         InputError: wrong names or overrides, or a folder that holds other results.
@@ -71,22 +75,44 @@ def run(
     left = [job for job in wanted if not results.has(job)]
     logger.info("%d of %d rows to compute into %s.", len(left), len(wanted), results.folder)
     write_text(results.environment, json.dumps(describe_environment(device), indent=2) + "\n")
-    trainings = Trainings(plan, results, tuple(overrides), progress)
-    done = 0
-    for system, group in itertools.groupby(left, lambda job: job.system):
-        data: xr.Dataset | None = None
-        for job in group:
-            config = configs[job]
-            if data is None:
-                data = _simulated(config, progress)
-            done += 1
-            logger.info("[%d of %d] %s: %s", done, len(left), system, job)
-            results.add(_records(job, trainings, config, data, force))
-            table.write(results)
-        figure.write(results)
+    groups = [list(jobs) for _, jobs in itertools.groupby(left, lambda job: job.system)]
+    alone = min(processes, len(groups)) < 2
+    trainings = Trainings(plan, results, tuple(overrides), progress and alone)
+    for job, records in computed(groups, Rows(trainings, force), processes):
+        results.add(records)
+        left.remove(job)
+        table.write(results)
+        if not any(other.system == job.system for other in left):
+            figure.write(results)
     table.write(results)
     figure.write(results)
     return results
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Computes the rows of one system, from the same data.
+
+    Attributes:
+        trainings: of our models.
+        force: train them again.
+    """
+
+    trainings: Trainings
+    force: bool = False
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, list[Record]]]:
+        """Each job with its records."""
+        trainings, data = self.trainings, None
+        for number, job in enumerate(jobs, 1):
+            config = trainings.plan.configuration(job, trainings.overrides)
+            if data is None:
+                data = _simulated(config, trainings.progress)
+            logger.info("%s, %d of %d: %s", job.system, number, len(jobs), job)
+            records = _records(job, trainings, config, data, self.force)
+            yield job, records
+            if not trainings.results.has(job):  # in a process of its own, where nobody adds them
+                trainings.results.records += records
 
 
 def _simulated(config: Config, progress: bool) -> xr.Dataset:

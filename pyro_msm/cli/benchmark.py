@@ -63,6 +63,14 @@ def benchmark(
     force: Annotated[
         bool, typer.Option("--force", help="Compute again what is asked for, and replace it.")
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="Systems that are computed side by side; by default one a core without a GPU.",
+        ),
+    ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Puts our models, every baseline and the published numbers into one table.
@@ -76,6 +84,8 @@ def benchmark(
     - `pyro-msm benchmark kdv-1d wave-1d --models multiscale dmd --preset paper --out results`
     """
     from pyro_msm.benchmark import run
+    from pyro_msm.benchmark.workers import available_cores
+    from pyro_msm.environment import available_device
 
     set_up_logging(quiet)
     try:
@@ -88,6 +98,7 @@ def benchmark(
             overrides=overrides or [],
             force=force,
             progress=not quiet,
+            processes=processes or (available_cores() if available_device("auto") == "cpu" else 1),
         )
     except KeyboardInterrupt:
         typer.echo(f"Interrupted; {out} keeps what is done. The same command goes on.", err=True)

@@ -62,6 +62,7 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
 
     def _calibrate(self, validation: xr.Dataset) -> None:
         """Fits the noise of the observations, and then the spread of the ensemble."""
+        self.calibration = Calibration()  # whatever a training that goes on had found before
         self.calibration = Calibration(observation=observation_factor(self, validation))
         self.calibration = calibrate(self, validation, self._tells_novelty())
         found = ", ".join(f"{name} {value:.3g}" for name, value in vars(self.calibration).items())
