@@ -11,6 +11,9 @@ from pyro_msm.nn.boundaries import padded_index
 
 #: Points of an axis up to which the smoother is a matrix, and a Fourier transform beyond.
 LARGEST_SMOOTHER = 512
+#: Lobes of Lanczos' window on either side: of pulses between walls (100 cells) 3 lose .30 %, 8 lose
+#: .11 % and 16 lose .14 %.
+LOBES = 8
 
 
 class AxisKernel(nn.Module):
@@ -21,7 +24,7 @@ class AxisKernel(nn.Module):
     off at three of them, and are normalised to sum to one wherever they are used. A ``sharp``
     kernel is not learned and keeps what the coarse points resolve of a field, and nothing else: on
     a periodic axis Dirichlet's, by which restriction is truncation of the Fourier series and
-    prolongation its sum; elsewhere, nearly so, Lanczos' windowed sinc of the same width (Duchon, J.
+    prolongation its sum; elsewhere, nearly so, Lanczos' windowed sinc of ``LOBES`` cells (Duchon, J.
     Appl. Meteorol. 18, 1979).
 
     Args:
@@ -49,14 +52,15 @@ class AxisKernel(nn.Module):
             coarse_index = torch.arange(coarse) * stride
         self.stride = stride
         dirichlet = sharp and boundary == "periodic"
-        self.reach = points // 2 if dirichlet else min(3 * stride, points - 1)
+        lobes = LOBES if sharp else 3
+        self.reach = points // 2 if dirichlet else min(lobes * stride, points - 1)
         cells = torch.arange(-self.reach, self.reach + 1) / stride
         # Taps of size about 1, not 1/stride: Adam moves a parameter by its learning rate a step,
         # whatever the parameter's size.
         if dirichlet:
             self.register_buffer("taps", _dirichlet(points, coarse))
         elif sharp:
-            self.register_buffer("taps", torch.sinc(cells) * torch.sinc(cells / 3))
+            self.register_buffer("taps", torch.sinc(cells) * torch.sinc(cells / LOBES))
         else:
             self.taps = nn.Parameter(torch.exp(-0.5 * cells.square()))
         padded = padded_index(points, self.reach, boundary)
