@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pyro_msm import __version__
 from pyro_msm.cli.commands import app
 from pyro_msm.config import describe, resolve
 from pyro_msm.runs import RunDirectory
@@ -46,6 +47,10 @@ def test_all_commands_are_there() -> None:
         "systems", "config", "simulate", "train", "rollout", "forecast", "evaluate", "report",
         "run", "compare", "benchmark",
     }  # fmt: skip
+
+
+def test_version_is_told(cli: Cli) -> None:
+    assert cli("--version").stdout == f"pyro-msm {__version__}\n"
 
 
 def test_help_does_not_wait_for_torch() -> None:

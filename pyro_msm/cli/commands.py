@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pyro_msm import __version__
 from pyro_msm.cli import options as opt
 from pyro_msm.cli.benchmark import WithLists, benchmark
 from pyro_msm.cli.shell import Commands, leads, set_up_logging, show
@@ -22,8 +23,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Learn stochastic multiscale models from data, roll them out as ensembles, score them.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        show(f"pyro-msm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="The version, and stop."),
+    ] = False,
+) -> None:
+    """Learn stochastic multiscale models from data, roll them out as ensembles, score them."""
 
 
 @app.command()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.evenly import evenly
+
 #: Highest order of differences. Each takes away polynomials of a lower degree.
 ORDERS = 6
 #: Trajectories that are looked at, stretches of each, and their snapshots.
@@ -53,10 +55,8 @@ def white_noise_std(data: xr.Dataset) -> np.ndarray:
 def _stretches(data: xr.Dataset) -> Iterator[np.ndarray]:
     """Parts (time, channel, *grid) of a field, NaN where it was not observed."""
     length = min(SNAPSHOTS, data.sizes["time"])
-    starts = np.linspace(0, data.sizes["time"] - length, STRETCHES).round().astype(int)
-    rows = np.linspace(0, data.sizes["trajectory"] - 1, TRAJECTORIES).round().astype(int)
-    for row in np.unique(rows):
-        for start in np.unique(starts):
+    for row in evenly(0, data.sizes["trajectory"] - 1, TRAJECTORIES):
+        for start in evenly(0, data.sizes["time"] - length, STRETCHES):
             part = data.isel(trajectory=row, time=slice(start, start + length))
             field = part["field"].values.astype(float)
             yield np.where(part["mask"].values, field, np.nan) if "mask" in part else field

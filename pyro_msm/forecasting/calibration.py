@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import minimize
 
+from pyro_msm.data.evenly import evenly
 from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.forecasting.contract import initial_window
 
@@ -122,7 +123,7 @@ def observation_factor(forecaster: TrainedLatentForecaster, validation: xr.Datas
     count = validation.sizes["time"] - warmup + 1
     variance = forecaster.observation_std().astype(float) ** 2
     shown = []
-    for first in np.unique(np.linspace(0, count - 1, TIMES).round().astype(int)):
+    for first in evenly(0, count - 1, TIMES):
         snapshots = validation.isel(time=slice(first, first + warmup))
         latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[-1:, None]
         shown_field = forecaster.decode(latents)["field"].values[0, :, 0]
@@ -163,7 +164,7 @@ class _Forecasts:
         self._initial = initial_window(validation, warmup)
         self._times = validation["time"].values[warmup - 1 :]
         last = len(self._times) - 1
-        self._scored = np.unique(np.linspace(1, last, TIMES).round().astype(int))
+        self._scored = evenly(1, last, TIMES)
         seen = validation.isel(time=self._scored + warmup - 1)
         self._truth = _seen(seen)
         # What the decoder cannot show is noise for a prediction, but an error of the forecast.

@@ -11,6 +11,7 @@ import xarray as xr
 import zarr
 from xarray.core.indexing import LazilyIndexedArray
 
+from pyro_msm.data.evenly import evenly
 from pyro_msm.data.schema import variable
 from pyro_msm.data.variables import along_labels
 from pyro_msm.errors import InputError
@@ -35,7 +36,7 @@ def stored_times(count: int, most: int) -> np.ndarray:
     """
     if count <= most:
         return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+    return evenly(0, count - 1, most)
 
 
 def forecast_chains(

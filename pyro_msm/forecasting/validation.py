@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm import data as datasets
+from pyro_msm.data.evenly import evenly
 from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.contract import initial_window
@@ -41,7 +42,7 @@ class FreeRun:
         seen = validation.isel(time=slice(warmup - 1, None))
         self._times = seen["time"].values
         count = len(self._times) - 1
-        self._scored = np.unique(np.linspace(1, count, TIMES).round().astype(int))
+        self._scored = evenly(1, count, TIMES)
         seen = seen.isel(time=self._scored)
         self.truth = seen["field"].values
         self._observed = np.ones_like(self.truth, bool)

@@ -19,6 +19,7 @@ import xarray as xr
 from torch import Tensor
 
 from pyro_msm import data as datasets
+from pyro_msm.data.evenly import evenly
 from pyro_msm.data.windows import Windows
 from pyro_msm.errors import InputError
 from pyro_msm.guides.amortized_path import AmortizedPathGuide
@@ -260,7 +261,7 @@ def _sample(train: xr.Dataset, snapshots: int, device: torch.device) -> _Sample:
     count, trajectories = train.sizes["time"], train.sizes["trajectory"]
     windows = Windows(train, 2, max(1, min(8, (count - 1) // 4)), snapshots, device)
     last = count - snapshots - windows.stride
-    starts = np.unique(np.linspace(0, last, max(2, SNAPSHOTS // trajectories)).round())
+    starts = evenly(0, last, max(2, SNAPSHOTS // trajectories))
     which = torch.arange(trajectories)
     batch = windows.cut(
         which.repeat_interleave(len(starts)), torch.as_tensor(starts).long().repeat(trajectories)

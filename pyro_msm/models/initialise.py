@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pyro_msm import data as datasets
+from pyro_msm.data.evenly import evenly
 from pyro_msm.errors import InputError
 from pyro_msm.nn import ScaleSeparation, apply_along_axes
 from pyro_msm.nn.comoving import ANGLE, FourierBasis, energy_angle, wave_numbers
@@ -330,7 +331,7 @@ def _sample(train: xr.Dataset) -> Sample:
 
 def _spread(count: int, chosen: int) -> np.ndarray:
     """Indices spread evenly over 0, …, count − 1, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, chosen).round().astype(int))
+    return evenly(0, count - 1, chosen)
 
 
 def _log_var(rest: Tensor) -> Tensor:

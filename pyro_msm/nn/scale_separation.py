@@ -24,8 +24,8 @@ class AxisKernel(nn.Module):
     off at three of them, and are normalised to sum to one wherever they are used. A ``sharp``
     kernel is not learned and keeps what the coarse points resolve of a field, and nothing else: on
     a periodic axis Dirichlet's, by which restriction is truncation of the Fourier series and
-    prolongation its sum; elsewhere, nearly so, Lanczos' windowed sinc of ``LOBES`` cells (Duchon, J.
-    Appl. Meteorol. 18, 1979).
+    prolongation its sum; elsewhere, nearly so, Lanczos' windowed sinc of ``LOBES`` cells (Duchon,
+    J. Appl. Meteorol. 18, 1979).
 
     Args:
         points: n, number of grid points.

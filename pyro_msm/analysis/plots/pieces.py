@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.analysis.ensemble_file import Ensemble
+from pyro_msm.data.evenly import evenly
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.layout import slices
 from pyro_msm.scores import order_statistic_level
@@ -116,7 +117,7 @@ def trajectories(result: Mapping[str, Any]) -> str:
 def columns(ensemble: Ensemble, count: int) -> np.ndarray:
     """Numbers of ``count`` stored times after the first, evenly spread up to the last."""
     last = len(ensemble.time) - 1
-    return np.unique(np.linspace(max(1, last // count), last, count).round().astype(int))
+    return evenly(max(1, last // count), last, count)
 
 
 def require(condition: bool, what: str) -> None:

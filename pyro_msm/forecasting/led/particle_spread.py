@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.evenly import evenly
 from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.contract import initial_window
 from pyro_msm.scores.crps import fair_crps
@@ -34,7 +35,7 @@ def calibrate_particles(forecaster: LEDForecaster, validation: xr.Dataset) -> Ca
         validation: particles that training has not seen.
     """
     warmup, count = forecaster.warmup, validation.sizes["time"]
-    scored = np.unique(np.linspace(warmup, count - 1, TIMES).round().astype(int))
+    scored = evenly(warmup, count - 1, TIMES)
     initial, times = initial_window(validation, warmup), validation["time"].values[scored]
     truth = _moments(validation["particles"].values[:, scored])
     unit = np.maximum(truth.std((0, 1)), 1e-12)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from pyro_msm.data.evenly import evenly
 from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.contract import initial_window
 
@@ -50,7 +51,7 @@ def free_running_error(forecaster: LEDForecaster, validation: xr.Dataset) -> Cal
     longest = count - warmup
     horizon = min(forecaster.led.validation_horizon or longest, longest)
     starts = np.linspace(0, longest - horizon, min(STARTS, longest // horizon)).astype(int)
-    leads = np.unique(np.linspace(1, horizon, min(TIMES, horizon)).round().astype(int))
+    leads = evenly(1, horizon, TIMES)
     times = validation["time"].values
     values = validation[forecaster.variable].values
     cases = []
