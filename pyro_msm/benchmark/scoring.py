@@ -35,6 +35,8 @@ OWN = (
     "speedup",
     "solver_share",
 )
+#: A longer list of numbers is a curve, not one of channels.
+CHANNELS = 4
 INTERVALS = ("relative_error", "relative_error_clean", "crps", "spread_skill")
 
 
@@ -114,12 +116,14 @@ def crps_dressed(
 
 
 def numbers(scores: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers among nested scores by dotted names; lists and texts are left out.
+    """The numbers among nested scores by dotted names; texts and lists but those of channels are not.
 
-    >>> dict(numbers({"mnad": {"u": 0.1}, "curve": [1, 2], "posterior": "map"}))
-    {'mnad.u': 0.1}
+    >>> dict(numbers({"mnad": [0.1, 0.2], "curve": list(range(100)), "posterior": {"name": "map"}}))
+    {'mnad.0': 0.1, 'mnad.1': 0.2}
     """
     for key, value in scores.items():
+        if isinstance(value, list) and len(value) <= CHANNELS:
+            value = {str(number): each for number, each in enumerate(value)}
         if isinstance(value, Mapping):
             yield from numbers(value, f"{under}{key}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
