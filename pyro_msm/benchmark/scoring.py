@@ -116,7 +116,7 @@ def crps_dressed(
 
 
 def numbers(scores: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers among nested scores by dotted names; texts and lists but those of channels are not.
+    """The numbers among nested scores by dotted names, those of channels among them, no curves.
 
     >>> dict(numbers({"mnad": [0.1, 0.2], "curve": list(range(9)), "posterior": "map"}))
     {'mnad.0': 0.1, 'mnad.1': 0.2}
