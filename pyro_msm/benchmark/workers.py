@@ -75,9 +75,15 @@ def _arrived(done: Any) -> Iterator[tuple[Job, list[Record]]]:
 
 
 def _begin(threads: int, done: Any) -> None:
-    """In a new process: its share of the cores, and a logger that tells the first one."""
+    """In a new process: its share of the cores, and a logger that tells the first one.
+
+    Ctrl-C reaches the first process only, which passes it on: a second one would end a training
+    without a checkpoint.
+    """
     import torch
 
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     torch.set_num_threads(threads)
     logger = logging.getLogger("pyro_msm")
     logger.handlers = [logging.handlers.QueueHandler(done)]
