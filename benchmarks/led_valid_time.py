@@ -55,9 +55,9 @@ def report(folder, curves, step):
     mean = curves.mean(0)
     each = np.array([held(curve, step) for curve in curves])
     print(
-        f"{folder}: {len(each)} forecasts, mean NAD below {LIMIT} for {held(mean, step):.2f} "
-        f"Lyapunov times, single ones {np.median(each):.2f} (lowest tenth {np.quantile(each, 0.1):.2f}), "
-        f"mean NAD of the first {mean[: round(1 / step)].mean():.4f}",
+        f"{folder}: {len(each)} forecasts, Lyapunov times of a mean NAD below {LIMIT}: "
+        f"{held(mean, step):.2f}, of single ones: median {np.median(each):.2f}, lowest tenth "
+        f"{np.quantile(each, 0.1):.2f}; mean NAD of the first {mean[: round(1 / step)].mean():.4f}",
         flush=True,
     )
 
