@@ -17,7 +17,7 @@ from pyro_msm.cli.hybrid import known_system
 from pyro_msm.cli.sources import dataset_of
 from pyro_msm.data.evenly import evenly
 from pyro_msm.forecasting import initial_window, load_forecaster
-from pyro_msm.forecasting.calibration import Calibration
+from pyro_msm.forecasting.calibration import without_noise
 from pyro_msm.runs import RunDirectory
 
 LIMIT, HORIZON = 0.1, 6.0
@@ -32,8 +32,8 @@ def main():
         run, forecaster = RunDirectory.open(folder), load_forecaster(folder)
         unit = known_system(run.config).lyapunov_time
         test = datasets.select(dataset_of(run), "test")
-        forecaster.calibration = Calibration(0.0, 0.0)
-        curves = nad_curves(forecaster, test, options.starts, HORIZON * unit)
+        with without_noise(forecaster):
+            curves = nad_curves(forecaster, test, options.starts, HORIZON * unit)
         report(folder, curves, forecaster.step / unit)
 
 

@@ -21,6 +21,7 @@ from pyro_msm.data.systems import System
 from pyro_msm.data.systems.advection_diffusion import AdvectionDiffusion
 from pyro_msm.data.systems.fokker_planck import exact_runs
 from pyro_msm.errors import InputError
+from pyro_msm.forecasting.calibration import without_noise
 from pyro_msm.forecasting.contract import initial_window
 from pyro_msm.forecasting.hybrid import Alternation, Hybrid, data_range
 from pyro_msm.forecasting.solver_cost import cheapest_setting, latent_cost
@@ -135,7 +136,7 @@ def _speedup(run: Evaluated, system: System, error: float) -> dict[str, Any] | N
 
 
 def _long(run: Evaluated, system: System, horizon: float) -> dict[str, Any]:
-    """MNAD over a long time, of latent dynamics alone and of a hybrid forecast."""
+    """MNAD over a long time, of latent dynamics alone and of a hybrid forecast, without noise."""
     forecaster, hybrid = run.chains[0], run.config.hybrid
     initial = initial_window(datasets.select(run.data, "test"), forecaster.warmup)
     step = forecaster.step
@@ -146,10 +147,11 @@ def _long(run: Evaluated, system: System, horizon: float) -> dict[str, Any]:
         state = solver.step(state, float(when), step)
         path.append(solver.observe(state).astype(np.float32))
     truth = np.stack(path, 1)
-    latent = forecaster.forecast(initial, times, 1, run.config.seed)["field"].values[0]
     alternation = Alternation(hybrid.solver_time or 10 * step, hybrid.ratio or 1.0)
     runner = Hybrid(forecaster, solver, alternation, step, data_range(run.data))
-    mixed = runner.forecast(initial, times, 1, run.config.seed)
+    with without_noise(forecaster):
+        latent = forecaster.forecast(initial, times, 1, run.config.seed)["field"].values[0]
+        mixed = runner.forecast(initial, times, 1, run.config.seed)
     return {
         "mnad_long": {
             "horizon": horizon,

@@ -16,6 +16,8 @@ counts as ten samples: what the data do not tell stays as it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,17 @@ class Calibration:
     initial: float = 1.0
     novelty: float = 0.0
     observation: float = 1.0
+
+
+@contextmanager
+def without_noise(forecaster: TrainedLatentForecaster) -> Iterator[None]:
+    """Forecasts within are the drift's own, from the mean of the encoder's posterior."""
+    before = forecaster.calibration
+    forecaster.calibration = Calibration(0.0, 0.0, observation=before.observation)
+    try:
+        yield
+    finally:
+        forecaster.calibration = before
 
 
 def calibrate(

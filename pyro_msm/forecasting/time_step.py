@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from pyro_msm.forecasting.calibration import Calibration
+from pyro_msm.forecasting.calibration import without_noise
 from pyro_msm.forecasting.known_physics import known_rate
 from pyro_msm.forecasting.validation import FreeRun
 from pyro_msm.models import MultiscaleSDE
@@ -69,7 +69,6 @@ def resolve(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> None:
         validation: trajectories that training has not seen.
     """
     run = FreeRun(validation, forecaster.warmup)
-    calibration = forecaster.calibration
     model, given = forecaster.model, forecaster.given_step
 
     def choose(paces: dict[str, float]) -> None:
@@ -82,8 +81,7 @@ def resolve(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> None:
 
     paces = {"known": COARSEST, "learned": COARSEST}
     names = ["learned"] if model.network.known_drift is None else ["known", "learned"]
-    forecaster.calibration = Calibration(dispersion=0.0, initial=0.0)
-    try:
+    with without_noise(forecaster):
         coarse = forecast(paces)
         for name in names:
             while paces[name] > FINEST:
@@ -93,7 +91,5 @@ def resolve(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> None:
                     break
                 paces, coarse = finer, fine
         choose(paces)
-    finally:
-        forecaster.calibration = calibration
     logger.info("steps of a rollout: %.3g, learned drift every %d",
                 forecaster.rollout_step, forecaster.rollout_every)  # fmt: skip

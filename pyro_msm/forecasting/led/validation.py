@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import xarray as xr
 
 from pyro_msm.data.evenly import evenly
-from pyro_msm.forecasting.calibration import Calibration
+from pyro_msm.forecasting.calibration import without_noise
 from pyro_msm.forecasting.contract import initial_window
 
 if TYPE_CHECKING:
@@ -63,18 +64,13 @@ def free_running_error(forecaster: LEDForecaster, validation: xr.Dataset) -> Cal
     compare = _surprise if forecaster.model.particles else _difference
 
     def error() -> float:
-        before, members = forecaster.calibration, 1
-        if forecaster.led.components > 1:
-            members = forecaster.training.validation_members
-        else:
-            forecaster.calibration = Calibration(0.0, 0.0)
+        drawn = forecaster.led.components > 1
+        members = forecaster.training.validation_members if drawn else 1
         errors = []
-        try:
+        with nullcontext() if drawn else without_noise(forecaster):
             for initial, at, truth in cases:
                 state = forecaster.encode(initial, members, 0)
                 errors.append(compare(forecaster, forecaster.advance(state, at)[1], truth))
-        finally:
-            forecaster.calibration = before
         return float(np.mean(errors))
 
     return error
