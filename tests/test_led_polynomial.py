@@ -56,6 +56,10 @@ def test_regression_finds_the_map_and_its_free_runs() -> None:
     fit_polynomial(propagator, latents)
     path = free_run(propagator, latents)
     assert float((path - latents[:, 1:]).abs().mean()) < 0.01
+    scaled = (latents - propagator.centre) / propagator.spread
+    left = latents.diff(dim=1) / propagator.rate - propagator.polynomial(scaled[:, :-1])
+    typical = propagator.typical_log_std.exp().detach()
+    assert torch.allclose(typical, left.square().mean((0, 1)).sqrt())
     blunt = measured(latents, 2)
     fit_polynomial(blunt, latents)
     path = free_run(blunt, latents)

@@ -33,11 +33,13 @@ class Polynomial(nn.Module):
         outputs: values.
         degree: of the polynomial, at least 1.
 
-    The buffers ``weight`` (monomials, outputs) and ``reach`` (inputs) are zero until ``fit``.
+    The buffers ``weight`` (monomials, outputs) and ``reach`` (inputs) are zero until ``fit``, as is
+    ``log_left`` (outputs) until ``measure``.
     """
 
     weight: Tensor
     reach: Tensor
+    log_left: Tensor
     factors: Tensor
 
     def __init__(self, inputs: int, outputs: int, degree: int) -> None:
@@ -47,6 +49,7 @@ class Polynomial(nn.Module):
         self.register_buffer("factors", torch.tensor(list(chosen)), persistent=False)
         self.register_buffer("weight", torch.zeros(monomial_count(inputs, degree), outputs))
         self.register_buffer("reach", torch.zeros(inputs))
+        self.register_buffer("log_left", torch.zeros(outputs))
 
     def monomials(self, values: Tensor) -> Tensor:
         """(…, inputs) to (…, monomials)."""
@@ -90,3 +93,10 @@ class Polynomial(nn.Module):
         regular = products + ridge * torch.eye(len(products)).to(products)
         self.weight.copy_(torch.linalg.solve(regular, shown))
         self.reach.copy_(MARGIN * reach)
+
+    def measure(self, inputs: Tensor, targets: Tensor) -> None:
+        """Logarithm of the root mean square of what the polynomial leaves of samples."""
+        squares = torch.zeros_like(self.log_left)
+        for some, wanted in zip(inputs.split(BLOCK), targets.split(BLOCK), strict=True):
+            squares += (wanted - self(some)).square().sum(0)
+        self.log_left.copy_((squares / len(inputs)).clamp_min(1e-16).log() / 2)

@@ -106,12 +106,17 @@ class Propagator(nn.Module):
         self.network = ResidualMLP(
             latent + inputs + self.memory, outputs, hidden, layers, scale=0.0 if polynomial else 0.1
         )
-        self.log_std = nn.Parameter(torch.full((latent,), -2.0))
+        self.log_std = nn.Parameter(torch.full((latent,), 0.0 if polynomial else -2.0))
         self.register_buffer("centre", torch.zeros(latent))
         self.register_buffer("spread", torch.ones(latent))
         self.register_buffer("rate", torch.ones(latent))
         self.register_buffer("inputs_centre", torch.zeros(inputs))
         self.register_buffer("inputs_spread", torch.ones(inputs))
+
+    @property
+    def typical_log_std(self) -> Tensor:
+        """(latent,) that of a step, in units of ``rate``: a factor on what a polynomial leaves."""
+        return self.log_std if self.polynomial is None else self.log_std + self.polynomial.log_left
 
     def start(self, batch: int) -> Tensor:
         """The hidden state before anything has been seen, (batch, state_size)."""
@@ -139,12 +144,12 @@ class Propagator(nn.Module):
             latents = latents + self.rate * self.polynomial(scaled)
         if self.components == 1:
             mean = (latents + self.rate * found).unsqueeze(-2)
-            log_std = self.log_std + self.rate.log()
+            log_std = self.typical_log_std + self.rate.log()
             return Step(found.new_zeros(*found.shape[:-1], 1), mean, log_std), state
         found = found.unflatten(-1, (self.components, -1))
         logits, increment, log_std = found.split([1, self.latent, self.latent], -1)
         mean = latents.unsqueeze(-2) + self.rate * increment
-        log_std = (log_std + self.log_std).clamp(-12, 4) + self.rate.log()
+        log_std = (log_std + self.typical_log_std).clamp(-12, 4) + self.rate.log()
         return Step(logits.squeeze(-1), mean, log_std), state
 
     def _remember(self, cell: Any, seen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ class QuickPropagator:
         self.rate = _array(propagator.rate)
         self.inputs_centre = _array(propagator.inputs_centre)
         self.inputs_spread = _array(propagator.inputs_spread)
-        self.std = _array(propagator.log_std.exp()) * self.rate
+        self.std = _array(propagator.typical_log_std.exp()) * self.rate
         network = propagator.network
         self.first, self.last = _layer(network.first), _layer(network.last)
         self.middle = [_layer(layer) for layer in network.middle if isinstance(layer, nn.Linear)]

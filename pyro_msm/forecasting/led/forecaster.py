@@ -290,7 +290,7 @@ class LEDForecaster(TrainedLatentForecaster):
             if not self.model.settings["variational"]:
                 # An autoencoder is as unsure of a state as its propagator is of the next one.
                 propagator = self.model.propagator
-                std = std + propagator.log_std.exp() * propagator.rate
+                std = std + propagator.typical_log_std.exp() * propagator.rate
         return mean, std
 
     def _checked(self, snapshots: xr.Dataset) -> np.ndarray:

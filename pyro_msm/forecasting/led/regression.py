@@ -34,20 +34,20 @@ def fit_polynomial(propagator: Propagator, latents: Tensor) -> None:
     scaled = (latents - propagator.centre) / propagator.spread
     change = latents.diff(dim=1) / propagator.rate
     pace = propagator.rate / propagator.spread
-    first = max(1, round((1 - HELD_OUT) * change.shape[1]))
+    every = change.shape[1]
+    first = max(1, round((1 - HELD_OUT) * every))
 
-    def moments(count: int) -> tuple[Tensor, Tensor]:
-        return polynomial.moments(
-            scaled[:, :-1][:, :count].flatten(0, 1), change[:, :count].flatten(0, 1)
-        )
+    def samples(count: int) -> tuple[Tensor, Tensor]:
+        return scaled[:, :count].flatten(0, 1), change[:, :count].flatten(0, 1)
 
     reach = scaled.abs().amax((0, 1))
-    known, errors = moments(first), []
+    known, errors = polynomial.moments(*samples(first)), []
     for ridge in RIDGES:
         polynomial.fit(known, ridge, reach)
         errors.append(_free_running_error(polynomial, pace, scaled[:, first:]))
     best = min(range(len(RIDGES)), key=errors.__getitem__)
-    polynomial.fit(moments(change.shape[1]), RIDGES[best], reach)
+    polynomial.fit(polynomial.moments(*samples(every)), RIDGES[best], reach)
+    polynomial.measure(*samples(every))
     logger.info("polynomial of %d monomials, ridge %g", len(polynomial.weight), RIDGES[best])
 
 
