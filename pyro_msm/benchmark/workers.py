@@ -91,5 +91,8 @@ def _begin(threads: int, done: Any) -> None:
 
 
 def _work(compute: Compute, group: Sequence[Job], done: Any) -> None:
+    first = multiprocessing.parent_process()
     for found in compute(group):
+        if first is not None and not first.is_alive():
+            return  # nobody listens any more
         done.put(found)
