@@ -228,6 +228,7 @@ def test_box_of_particles_is_the_domain_where_it_is_full() -> None:
 BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"steps": 6}, {}, "ends before the propagator is trained"),
     ({}, {"autoencoder": "convolution"}, "needs a field on a line"),
+    ({}, {"latent": 20, "polynomial": 5}, "53130 monomials, more than 4000"),
 ]
 
 

@@ -13,6 +13,10 @@ from pyro_msm.errors import InputError
 from pyro_msm.forecasting.led import basis
 from pyro_msm.forecasting.led.particles import particle_bounds
 from pyro_msm.models.led import LED
+from pyro_msm.nn.polynomial import monomial_count
+
+#: Most monomials of a propagator's polynomial: regression takes the square of their number.
+MONOMIALS = 4000
 
 
 def check_trainable(
@@ -27,7 +31,7 @@ def check_trainable(
 
     Raises:
         InputError: a ``path``, gaps, a field on a plane with convolutions, shifts along an axis
-            that is not periodic, too few snapshots, or too few steps.
+            that is not periodic, a polynomial too large to fit, too few snapshots or steps.
     """
     train = datasets.select(data, "train")
     kind = datasets.variable(train)
@@ -51,6 +55,11 @@ def check_trainable(
         raise InputError(
             "led.shifts moves fields along periodic axes; the data have boundary = "
             f"{train.attrs.get('boundary', [])}: leave it out"
+        )
+    if led.polynomial and (count := monomial_count(led.latent, led.polynomial)) > MONOMIALS:
+        raise InputError(
+            f"led.polynomial = {led.polynomial} of led.latent = {led.latent} has {count} "
+            f"monomials, more than {MONOMIALS}: take a lower degree or fewer latents"
         )
     needed = max(warmup, 2) + 1
     if train.sizes["time"] < needed:
