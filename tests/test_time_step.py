@@ -79,3 +79,10 @@ def test_a_step_at_which_the_forecast_is_lost_is_not_chosen():
     assert 35 * made.rollout_step * made.rollout_every < 0.55
     made.calibration = Calibration(0.0, 0.0)
     assert np.isfinite(time_step.FreeRun(VALIDATION, 1).mean(made, 1)).all()
+
+
+def test_a_drift_that_no_step_tames_is_not_made_dear():
+    made = turning(1.0)
+    made.model.network.learned_drift = lambda state, context=None: torch.full_like(state, torch.nan)
+    time_step.resolve(made, VALIDATION)
+    assert made.rollout_step * made.rollout_every == pytest.approx(0.1)

@@ -67,6 +67,7 @@ class Plan:
         baselines: arguments of the baselines, given to those that take them.
         chain: sizes that, for the first seed, are grown from the size before.
         grown: keys of ``training`` for those, over the system's preset.
+        led_seconds: bounds a training of LED, in place of what ``config`` says; None: as that says.
         ensemble_mib: mebibytes that the noise-free ensemble of a split may take; fewer members are
             drawn where it would be larger.
     """
@@ -79,6 +80,7 @@ class Plan:
     chain: tuple[int, ...] = ()
     grown: dict[str, Any] = field(default_factory=dict)
     ensemble_mib: int = 1024
+    led_seconds: float | None = None
 
     def configuration(self, job: Job, overrides: Sequence[str] = ()) -> Config:
         """The configuration of a job.
@@ -113,6 +115,8 @@ class Plan:
         family = job.model if job.model in (LED, SLOW_FAST) else MULTISCALE
         flags = {"model.family": family, "model.micro": job.micro, "seed": job.seed}
         base = resolve(job.system, preset=self.preset, base=Config.model_validate(self.config))
+        if family == LED and self.led_seconds is not None:
+            above = above | {"training": {"budget_seconds": self.led_seconds}}
         sections = {name: getattr(base, name).model_dump() | keys for name, keys in above.items()}
         base = Config.model_validate(base.model_dump() | sections)
         config = resolve(job.system, base=base, overrides=list(overrides), flags=flags)
@@ -149,6 +153,7 @@ def load_plan(preset: str) -> Plan:
         tuple(table.get("chain", ())),
         table.get("grown", {}),
         table["ensemble_mib"],
+        table.get("led_seconds"),
     )
 
 

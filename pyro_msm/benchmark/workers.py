@@ -86,7 +86,7 @@ def _begin(threads: int, done: Any) -> None:
         os.setpgrp()
     torch.set_num_threads(threads)
     logger = logging.getLogger("pyro_msm")
-    logger.handlers = [logging.handlers.QueueHandler(done)]
+    logger.handlers, logger.propagate = [logging.handlers.QueueHandler(done)], False
     logger.setLevel(logging.INFO)
 
 

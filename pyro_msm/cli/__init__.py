@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from pyro_msm.cli.commands import app
@@ -14,4 +15,6 @@ def main() -> None:
     # Idle OpenMP threads sleep instead of spinning: on a busy machine spinning is 10 times slower.
     # The library reads this when PyTorch is imported, which no command has done yet.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Some packages give the root logger a handler of its own, which would say everything twice.
+    logging.getLogger("pyro_msm").propagate = False
     app(prog_name="pyro-msm")

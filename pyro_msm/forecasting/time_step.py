@@ -90,6 +90,8 @@ def resolve(forecaster: MultiscaleForecaster, validation: xr.Dataset) -> None:
                 if run.relative(fine - coarse) <= SHARE * run.relative(fine - run.truth):
                     break
                 paces, coarse = finer, fine
+        if not np.isfinite(run.relative(coarse)):  # no step helps: none shall be dear
+            paces = {"known": COARSEST, "learned": COARSEST}
         choose(paces)
     logger.info("steps of a rollout: %.3g, learned drift every %d",
                 forecaster.rollout_step, forecaster.rollout_every)  # fmt: skip
