@@ -220,7 +220,8 @@ def test_training_from_disk_reads_what_it_needs_and_gives_the_same_weights(nothi
     assert 4 * 4 <= len(batches) - once <= 5 * 4
     others = [size // 40 for size in reads if size != 6 * 40]
     sample = 4 * (161 - 8)
-    assert sorted(others) == sorted([sample, sample, 4, 2 * 100, 2, 2])
+    noise = [20] * (2 * 5)  # of both validation trajectories, see data.white_noise
+    assert sorted(others) == sorted([sample, sample, 4, 2 * 100, 2, 2, *noise])
 
 
 def test_the_measured_sample_of_many_large_snapshots_is_bounded(monkeypatch):
