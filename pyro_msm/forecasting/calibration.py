@@ -28,6 +28,7 @@ from scipy.optimize import minimize
 from pyro_msm.data.evenly import evenly
 from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.forecasting.contract import initial_window
+from pyro_msm.forecasting.validation import LONGEST
 
 if TYPE_CHECKING:
     from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster
@@ -169,13 +170,13 @@ class _Moments:
 
 
 class _Forecasts:
-    """Free-running ensembles over the whole horizon of validation data."""
+    """Free-running ensembles of validation data, over ``LONGEST`` snapshots at most."""
 
     def __init__(self, forecaster: TrainedLatentForecaster, validation: xr.Dataset) -> None:
         self._forecaster = forecaster
         warmup = forecaster.warmup
         self._initial = initial_window(validation, warmup)
-        self._times = validation["time"].values[warmup - 1 :]
+        self._times = validation["time"].values[warmup - 1 :][:LONGEST]
         last = len(self._times) - 1
         self._scored = evenly(1, last, TIMES)
         seen = validation.isel(time=self._scored + warmup - 1)
