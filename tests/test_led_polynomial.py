@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
 
 from pyro_msm import data as datasets
+from pyro_msm.forecasting.led import regression
 from pyro_msm.forecasting.led.regression import fit_polynomial
 from pyro_msm.nn.polynomial import Polynomial, monomial_count
 from pyro_msm.nn.propagator import Propagator
@@ -74,7 +77,7 @@ def test_outside_its_box_it_is_that_of_the_nearest_point() -> None:
     assert shown == pytest.approx([0.125, 1.1**3, 1.1**3], rel=1e-3)
 
 
-def test_the_penalty_is_chosen_by_free_runs() -> None:
+def test_the_penalty_is_chosen_by_free_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of noisy paths the best of one step is not that of many."""
     latents = brusselator(400, noise=0.005)
     propagator = measured(latents, 5)
@@ -82,6 +85,17 @@ def test_the_penalty_is_chosen_by_free_runs() -> None:
     path = free_run(propagator, latents)
     assert torch.isfinite(path).all()
     assert float((path - latents[:, 1:]).abs().mean()) < 0.5
+    # Of many penalties that which is best in free runs is taken, wherever it stands among them.
+    for best in (1, 4):
+        errors = [abs(place - best) + 1.0 for place in range(len(regression.RIDGES))]
+        monkeypatch.setattr(regression, "_free_running_error", Mock(side_effect=errors))
+        fit_polynomial(propagator, latents)
+        chosen = propagator.polynomial.weight.clone()
+        monkeypatch.setattr(regression, "RIDGES", (regression.RIDGES[best],))
+        monkeypatch.setattr(regression, "_free_running_error", Mock(return_value=0.0))
+        fit_polynomial(propagator, latents)
+        assert torch.equal(chosen, propagator.polynomial.weight)
+        monkeypatch.undo()
 
 
 def test_training_starts_from_what_regression_found() -> None:
