@@ -30,6 +30,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         if path.is_dir():  # a folder, such as a Zarr store, cannot be renamed over
+            remove(aside)  # a killed process may have left one
             path.replace(aside)
         temporary.replace(path)
     finally:

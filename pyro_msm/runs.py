@@ -26,6 +26,10 @@ RESUMABLE = frozenset(
         "rollout.members",
         "rollout.times",
         "rollout.step",
+        "hybrid.ratio",
+        "hybrid.error_budget",
+        "hybrid.long_time",
+        "hybrid.solver_time",
     }
 )
 
@@ -139,7 +143,11 @@ class RunDirectory:
         write_text(self.environment, json.dumps(describe_environment(device), indent=2) + "\n")
 
     def training_seconds(self) -> float | None:
-        """Seconds of training so far, as ``metrics.jsonl`` has them; None if it has none."""
+        """Seconds of training so far, as ``metrics.jsonl`` has them; None if it has none.
+
+        Of a training that has ended they are all that it took, of one that was interrupted those
+        of its steps.
+        """
         seconds = [
             record["seconds"] for record in read_records(self.metrics) if "seconds" in record
         ]

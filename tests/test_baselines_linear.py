@@ -7,7 +7,14 @@ from numpy.testing import assert_allclose
 
 from pyro_msm import data
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.baselines import Analog, Dmd, PodLinear, PodSindy, pod_forecaster
+from pyro_msm.forecasting.baselines import (
+    Analog,
+    Dmd,
+    PodLinear,
+    PodSindy,
+    pod_forecaster,
+    pod_sindy,
+)
 from pyro_msm.forecasting.baselines.pod import Pod
 
 POINTS = 24
@@ -117,6 +124,20 @@ def test_sindy_recovers_a_linear_equation():
     test = data.select(record, "test")
     forecast = fitted.forecast(start(test), LATER[1:])["field"][0]
     assert_allclose(forecast, test["field"][:, 1:], atol=0.01)
+
+
+def test_sindy_within_a_budget_tries_some_settings_the_same_every_time(monkeypatch):
+    record, _ = oscillators()
+    tried = []
+    monkeypatch.setattr(pod_sindy, "_powers", lambda *place: tried.append(place) or None)
+    for _ in range(2):
+        with pytest.raises(InputError, match="no setting could be fitted"):
+            PodSindy(budget_seconds=0.0).fit(record)
+    first, second = tried
+    assert first[1:] == second[1:]
+    with pytest.raises(InputError, match="no setting could be fitted"):
+        PodSindy().fit(record)
+    assert len(tried) > 4
 
 
 def test_what_blows_up_is_said_to_diverge():

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 
 from pyro_msm import forecasting
-from pyro_msm.benchmark import Job, load_plan, runner
+from pyro_msm.benchmark import Job, Results, jobs, load_plan, runner
+from pyro_msm.benchmark.plan import OURS
+from pyro_msm.benchmark.training import Trainings
+from pyro_msm.config import Config
 from tests.test_benchmark import read, tiny
 
 
@@ -89,6 +93,35 @@ def test_a_chain_goes_on_where_it_stopped(
     chained.clear()
     tiny(out, ours, preset="paper", seeds=[0], force=True)
     assert chained == [(0, True), (1, False), (2, False)]  # what was not asked for is not replaced
+
+
+@pytest.mark.parametrize("preset", ["demo", "paper"])
+def test_a_configuration_is_itself_when_it_is_saved(tmp_path: Path, preset: str) -> None:
+    plan, file = load_plan(preset), tmp_path / "config.toml"
+    for job in jobs(plan, models=OURS):
+        if job.model in OURS:
+            config = plan.configuration(job)
+            config.save(file)
+            assert Config.load(file) == config, (job.system, job)
+
+
+@pytest.mark.parametrize("system", ["fitzhugh-nagumo", "kuramoto-sivashinsky"])
+def test_our_other_models_of_led_systems_go_on_where_they_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    resumed: list[bool] = []
+
+    class Fitted:
+        def fit(self, data: Any, **how: Any) -> None:
+            resumed.append(how["resume"])
+
+    monkeypatch.setattr(forecasting, "build", lambda *_: Fitted())
+    results = Results.open(tmp_path / "results", "demo", (), False)
+    trainings, job = Trainings(load_plan("demo"), results), Job(system, "macro-only", 0, 0)
+    trainings.trained(job, xr.Dataset())
+    (results.run_of(job).checkpoints / "last.safetensors").write_text("half way")
+    trainings.trained(job, xr.Dataset())
+    assert resumed == [False, True]
 
 
 def test_growth_stops_where_the_frame_changes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from pyro_msm import __version__
 from pyro_msm.cli.commands import app
-from pyro_msm.config import describe, resolve
+from pyro_msm.config import MODELS, describe, resolve
 from pyro_msm.runs import RunDirectory
 
 Cli = Callable[..., Any]
@@ -40,6 +41,12 @@ def test_help_has_examples(cli: Cli, command: str) -> None:
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
     assert f"pyro-msm {command}" in result.stdout
+
+
+def test_help_names_every_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = cli("train", "--help").stdout
+    assert all(re.search(rf"[ ,]{name}[ ,.]", text) for name in MODELS)
 
 
 def test_all_commands_are_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,25 @@ def test_k_steps_and_a_resumption_are_n_steps(cli: Cli, tmp_path: Path) -> None:
     )
     assert one.keys() == other.keys()
     assert all(bool((one[name] == other[name]).all()) for name in one)
+
+
+def test_an_ensemble_of_other_weights_is_not_scored(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("pyro_msm.analysis.report"), "png", lambda figure: "")
+    run = tmp_path / "run"
+    assert cli("run", "kdv-1d", "--out", run, "--quiet", *settings()).exit_code == 0
+    assert cli("report", run).exit_code == 0
+    longer = ("--resume", "--quiet", "--set", "training.steps=45")
+    assert cli("train", "kdv-1d", "--out", run, *longer).exit_code == 0
+    for command in ("evaluate", "report"):
+        refused = cli(command, run, "--quiet")
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1), refused.output
+        assert "other weights than those that are there now" in refused.stderr
+        assert "pyro-msm rollout RUN --force" in refused.stderr
+    assert cli("rollout", run, "--quiet", "--force").exit_code == 0
+    for command in ("evaluate", "report"):
+        assert cli(command, run, "--quiet").exit_code == 0
 
 
 def test_a_users_file_trains_and_sizes_are_said(cli: Cli, tmp_path: Path, data_file: Path) -> None:

@@ -57,6 +57,20 @@ def file(cli: Cli, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("model", ["multiscale", "macro-only"])
+def test_another_family_than_the_presets_is_resumed(
+    cli: Cli, learner: Learner, tmp_path: Path, model: str
+) -> None:
+    """What the preset says of LED is no setting of a run of ours."""
+    small = "data.options={frames=31, end_time=30.0, time_step=0.1, scheme='strang'}"
+    command = ("train", "fitzhugh-nagumo", "--out", tmp_path / "run", "--preset", "demo",
+               "--model", model, "--set", small)  # fmt: skip
+    assert cli(*command).exit_code == 0
+    again = cli(*command, "--resume")
+    assert again.exit_code == 0, again.output
+    assert [fit["resume"] for fit in learner.fits] == [False, True]
+
+
 def test_run_folder_is_self_contained(cli: Cli, learner: Learner, tmp_path: Path) -> None:
     result = cli("train", "kdv-1d", "--out", tmp_path / "run", *TINY, "--seed", 4, "--quiet")
     assert result.exit_code == 0, result.output

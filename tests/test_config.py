@@ -124,6 +124,29 @@ def test_round_trip(tmp_path: Path) -> None:
     assert "warm_start" not in (tmp_path / "config.toml").read_text()  # None has no TOML
 
 
+@pytest.mark.parametrize("source", systems())
+@pytest.mark.parametrize("model", MODELS)
+def test_round_trip_of_presets(tmp_path: Path, source: str, model: str) -> None:
+    """What a preset says of a family's own sections is kept for that family alone."""
+    for preset in presets(source):
+        config = resolve(source, preset=preset, model=model)
+        config.save(tmp_path / "config.toml")
+        saved = Config.load(tmp_path / "config.toml")
+        assert saved == config
+        assert resolve(source, preset=preset, model=model, base=saved) == config
+
+
+def test_sections_of_other_families_keep_their_defaults() -> None:
+    ours = resolve("fitzhugh-nagumo", preset="demo", overrides=["led.hidden=7"])
+    assert (ours.led.latent, ours.led.hidden, ours.hybrid.solver_time) == (3, 7, 200.0)
+    other = resolve("fitzhugh-nagumo", preset="demo", model="multiscale")
+    assert other.led == Config().led
+    assert other.hybrid.solver_time == 200.0  # its latent dynamics take turns with a solver too
+    flagged = resolve("fitzhugh-nagumo", base=other, flags={"hybrid.ratio": 5.0})
+    assert flagged.hybrid.ratio == 5.0
+    assert resolve("fitzhugh-nagumo", base=ours, model="persistence").hybrid == Config().hybrid
+
+
 def test_every_key_is_described() -> None:
     for key, _, meaning in describe():
         assert meaning, key

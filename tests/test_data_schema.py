@@ -48,6 +48,18 @@ def extra(name, dims, values):
     return lambda d: d.assign({name: (dims, values)})
 
 
+def forced(times, values=None):
+    """With a forcing at times of its own, or at ``times`` without a coordinate, if a number."""
+
+    def change(d):
+        count = times if isinstance(times, int) else len(times)
+        filled = np.ones((4, count, 1)) if values is None else values
+        changed = d.assign(forcing=(("trajectory", "forcing_time", "component"), filled))
+        return changed if isinstance(times, int) else changed.assign_coords(forcing_time=times)
+
+    return change
+
+
 WRONG = {
     "no field": (
         lambda d: d.rename(field="u").assign(v=1.0),
@@ -156,6 +168,29 @@ WRONG = {
     "forcing": (
         extra("forcing", ("time", "component"), np.ones((6, 1))),
         r"forcing has dimensions \(time, component\)",
+    ),
+    "forcing at times nobody tells": (forced(3), "no coordinate forcing_time: add one"),
+    "forcing without times": (forced([]), "forcing is empty: its dimension forcing_time has no"),
+    "forcing at decreasing times": (
+        forced([0.0, 1.0, 0.5]),
+        r"forcing_time decreases at index 2 .* dataset\.sortby\('forcing_time'\)",
+    ),
+    "forcing at repeated times": (forced([0.0, 1.0, 1.0]), "forcing_time repeats a value"),
+    "forcing at times that are not finite": (
+        forced([0.0, np.inf]),
+        "coordinate forcing_time holds NaN or infinite values",
+    ),
+    "NaN in a forcing at times of its own": (
+        forced([0.0, 1.0], np.full((4, 2, 1), np.nan)),
+        "forcing has 8 values that are NaN .* trajectory 0, forcing_time 0",
+    ),
+    "forcing at times of its own in another order": (
+        lambda d: (
+            forced([0.0, 1.0])(d)
+            .transpose("forcing_time", "trajectory", ...)
+            .pipe(lambda t: t.assign(field=d["field"]))
+        ),
+        r"forcing has dimensions .*: expected \(trajectory, forcing_time, component\)",
     ),
     "negative noise": (lambda d: d.assign_attrs(noise_std=-1.0), "noise_std is -1.0"),
 }
@@ -284,6 +319,15 @@ def test_forcing_and_parameters_of_a_single_record():
     assert full["forcing"].dims == ("trajectory", "time", "component")
     assert full["parameters"].dims == ("trajectory", "parameter")
     assert full["parameters"].dtype == np.float64
+
+
+def test_forcing_may_have_irregular_times_of_its_own():
+    given = complete(1).isel(trajectory=0, drop=True).drop_vars("split", errors="ignore")
+    given["forcing"] = (("forcing_time", "component"), np.ones((3, 2)))
+    full = data.validate(given.assign_coords(forcing_time=[0, 1, 5]))
+    assert full["forcing"].dims == ("trajectory", "forcing_time", "component")
+    assert full["forcing_time"].dtype == np.float64
+    assert_array_equal(full["time"], given["time"])
 
 
 def test_select_returns_what_the_split_says():

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from pyro_msm.analysis.led_scores import sections
+from pyro_msm.forecasting.solvers import SystemSolver
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -89,6 +90,33 @@ def test_hybrid_forecasts_of_the_test_split(
         assert float(found["solver"].mean()) == pytest.approx(found.attrs["solver_share"])
         if how[0] == "--ratio":
             assert found["solver"].values[0, 0, :9].tolist() == [0] * 6 + [1] * 3
+
+
+def test_paths_that_diverge_are_told_and_count_in_the_error(
+    run: Path, tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The solver loses the first of three members at t = 11, in its first phase."""
+    step = SystemSolver.step
+
+    def broken(self: SystemSolver, state: np.ndarray, t: float, duration: float) -> np.ndarray:
+        found = step(self, state, t, duration)
+        found[0] = np.nan if t == 10.0 else found[0]
+        return found
+
+    monkeypatch.setattr(SystemSolver, "step", broken)
+    target = tmp_path / "forecast.nc"
+    result = cli(
+        "forecast", run, "-o", target, "--hybrid", "--ratio", "2", "--members", "3",
+        "--solver-time", "4",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    told = "1 of 3 paths diverged, the first at t = 11: from there on their values are NaN."
+    assert told in " ".join(result.stderr.split())
+    assert "MNAD against the test split: u nan, v nan." in result.stderr
+    with xr.open_dataset(target) as found:
+        assert found["diverged_at"].values.ravel().tolist()[0] == 11.0
+        assert found["diverged_at"].notnull().sum() == 1
+        np.testing.assert_array_equal(found["nad"].notnull().all("channel"), found["time"] < 11.0)
 
 
 def test_what_does_not_go_together_is_told(

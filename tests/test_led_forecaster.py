@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import xarray as xr
 from pyro_msm import data as datasets
 from pyro_msm.config import Config
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting import initial_window
+from pyro_msm.forecasting import initial_window, trained_latent
 from pyro_msm.forecasting.led import LEDForecaster
 from pyro_msm.forecasting.led.particles import particle_bounds
 from pyro_msm.inference.stages import StagedTrainer
@@ -118,6 +119,28 @@ def test_advancing_in_pieces_is_advancing_at_once(
     assert np.array_equal(np.concatenate(parts), whole)
 
 
+@pytest.mark.parametrize("cut", [6, 20])
+def test_a_path_that_has_left_does_not_come_back(
+    trained: tuple[LEDForecaster, xr.Dataset], monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    """In a world so small that paths go out of it and in again."""
+    forecaster, data = trained
+    initial = initial_of(data)
+    times = float(initial["time"][-1]) + forecaster.step * np.arange(1, 31)
+    start = forecaster.encode(initial, 40, 7)
+    _, free = forecaster.advance(start, times)
+    propagator = forecaster.model.propagator
+    away = np.abs((free - propagator.centre.numpy()) / propagator.spread.numpy()).max(-1)
+    limit = float(np.median(away.max(0)))
+    assert ((away[:cut] > limit).any(0) & (away[cut:] < limit).any(0)).any()
+    monkeypatch.setattr(trained_latent, "HORIZON", limit)
+    _, whole = forecaster.advance(start, times)
+    state, first = forecaster.advance(start, times[:cut])
+    _, second = forecaster.advance(state, times[cut:])
+    assert 0 < np.isnan(whole[-1, ..., 0]).mean() < 1
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+
+
 def test_between_two_steps_it_is_linear(trained: tuple[LEDForecaster, xr.Dataset]) -> None:
     forecaster, data = trained
     initial = initial_of(data)
@@ -152,6 +175,27 @@ def test_assimilation_goes_on_with_the_memory() -> None:
     assert late.origin == whole.origin
     assert np.allclose(late.memory, whole.memory, atol=1e-6)
     assert np.allclose(late.latent, whole.latent, atol=1e-6)
+
+
+def test_a_lost_path_changes_no_other_and_starts_anew_with_what_is_seen(
+    trained: tuple[LEDForecaster, xr.Dataset],
+) -> None:
+    forecaster, data = trained
+    test = datasets.select(data, "test")
+    state = forecaster.encode(initial_of(data), 2, 0)
+    state, _ = forecaster.advance(state, test["time"].values[3:9])
+    shown = test.isel(time=slice(9, 15))
+    beside = forecaster.assimilate(state, shown)
+    gone = np.array([[[np.nan]], [[0.0]]], np.float32)
+    lost = replace(state, latent=state.latent + gone, memory=state.memory + gone)
+    found = forecaster.assimilate(lost, shown)
+    np.testing.assert_array_equal(found.pace.factor, [state.pace.factor[0], beside.pace.factor[1]])
+    assert beside.pace.factor[1, 0] != 1
+    _, ahead = forecaster.advance(found, test["time"].values[15:])
+    assert np.isfinite(ahead).all()
+    np.testing.assert_array_equal(
+        ahead[:, 1], forecaster.advance(beside, test["time"].values[15:])[1][:, 1]
+    )
 
 
 def test_saved_and_loaded_it_forecasts_the_same(

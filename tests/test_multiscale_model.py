@@ -1,5 +1,6 @@
 """The generative program and its guide: decoding, drift, drivers, masks, and plain SVI."""
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -10,7 +11,7 @@ from pyro_msm.distributions import GaussianPath, SDEPath
 from pyro_msm.errors import InputError
 from pyro_msm.guides import AmortizedPathGuide
 from pyro_msm.models import MultiscaleSDE
-from pyro_msm.models.initialise import check_macro, fitting_sizes, principal_basis
+from pyro_msm.models.initialise import check_macro, fitting_sizes, measure, principal_basis
 from tests.small_fields import (
     model_and_guide,
     training_windows,
@@ -268,6 +269,18 @@ def test_what_was_not_observed_changes_nothing():
     assert torch.isfinite(loss)
     assert all(torch.isfinite(g).all() for g in found)
     torch.testing.assert_close((loss, *found), (other, *same), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("fill", [0.0, -9999.0, np.nan])
+def test_what_stands_under_the_mask_is_no_part_of_the_scales(fill):
+    data = with_mask(travelling_waves(), share=0.1)
+    data["field"] = data["field"].fillna(fill)
+    whole, gaps = (measure(each, 10, 2, 20) for each in (travelling_waves(), data))
+    for name, value in whole.buffers.items():
+        if name.startswith("state_"):
+            torch.testing.assert_close(gaps.buffers[name], value, rtol=0.4, atol=0.1)
+    gapless, found = (s.parameters["log_macro_var"] for s in (whole, gaps))
+    torch.testing.assert_close(found, gapless, rtol=0, atol=1.0)
 
 
 # --- plain Pyro ----------------------------------------------------------------------------------

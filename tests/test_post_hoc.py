@@ -9,10 +9,11 @@ import torch
 
 from pyro_msm import analysis, scores
 from pyro_msm.analysis.diagnostics import scales
-from pyro_msm.analysis.dressing import dressed_crps
+from pyro_msm.analysis.dressing import dressed, dressed_crps
 from pyro_msm.analysis.drift_attribution import drift_attribution
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.post_hoc import recalibrated
+from pyro_msm.analysis.scored_forecast import Forecast
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting import rollout
 from pyro_msm.forecasting.baselines import MeanTrajectory, Persistence
@@ -184,6 +185,19 @@ def test_a_diverged_baseline_is_not_dressed():
     row = result["baselines"]["mean"]
     assert row["crps_dressed"] is None
     assert [v is None for v in row["by_lead_time"]["crps_dressed"]] == [False] * 4 + [True] * 8
+
+
+def test_errors_of_other_lead_times_dress_nothing():
+    """As many stored times over another horizon are no lead times of the forecast."""
+    splits = (*["train"] * 3, *["validation"] * 3, *["test"] * 2)
+    walks = random_walks(splits=splits)
+    tree = rollout(Walk(), walks, members=1, generator=1)
+    faster = walks.assign_coords(time=0.5 * walks["time"])
+    held_out = rollout(Walk(), faster, members=1, splits=("validation",))
+    here, there = (Ensemble(each) for each in (tree, held_out))
+    forecast, past = (Forecast(v.signal, None, 0.0, v.diverged_at) for v in (here, there))
+    with pytest.raises(InputError, match="other lead times"):
+        dressed(here, forecast, np.arange(2), there, past)
 
 
 def test_states_are_scored_against_the_encoded_truth():

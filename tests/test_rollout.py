@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from pyro_msm.config import Config
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting import open_ensemble, rollout, write_ensemble
+from pyro_msm.forecasting import MultiscaleForecaster, open_ensemble, rollout, write_ensemble
 from pyro_msm.forecasting.baselines import BASELINES
-from pyro_msm.forecasting.ensemble import stored_times
-from tests.small_fields import forecaster, travelling_waves, with_mask
+from pyro_msm.forecasting.ensemble import check_weights, stored_times
+from pyro_msm.runs import RunDirectory
+from tests.small_fields import forecaster, tiny_configuration, travelling_waves, with_mask
 from tests.statistical import assert_moments
 
 SPLITS = ("train", "train", "validation", "test", "test", "extrapolation")
@@ -146,6 +148,33 @@ def test_baselines_roll_out_in_the_same_form():
     np.testing.assert_array_equal(
         tree["posterior_predictive"]["field"], tree["posterior"]["signal"]
     )
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr", "latents", "baseline"])
+def test_an_ensemble_knows_the_weights_that_drew_it(kind, tmp_path):
+    chains = [MADE, forecaster(DATA, seed=1)]
+    if kind == "baseline":
+        chains = [BASELINES["persistence"]().fit(DATA)]
+    file = tmp_path / ("ensemble.nc" if kind in ("nc", "baseline") else "ensemble.zarr")
+    store = file if file.suffix == ".zarr" else None
+    with rollout(chains, DATA, 2, times=3, store=store, fields=kind != "latents") as tree:
+        if store is None:
+            write_ensemble(tree, file)
+    with open_ensemble(file, chains) as tree:
+        check_weights(tree, chains, file)
+        for others in (chains[1:], [*chains[::-1], forecaster(DATA, seed=2)]):
+            with pytest.raises(InputError, match=r"other weights than .* now, .*: roll out again"):
+                check_weights(tree, others, file)
+        del tree["constant_data"].attrs["weights"]
+        check_weights(tree, [], file)  # older ensembles do not tell
+
+
+def test_weights_are_the_same_when_they_are_saved_and_loaded(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", Config())
+    model, training = tiny_configuration(steps=4, validate_every=2, calibrate=True)
+    made = MultiscaleForecaster(model, training).fit(DATA, run=run, device="cpu")
+    tree = rollout(made, DATA, members=2, times=3)
+    check_weights(tree, [MultiscaleForecaster.from_run(run)], run.path)
 
 
 def test_no_members_and_no_test_split_are_told():

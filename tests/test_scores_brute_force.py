@@ -37,6 +37,10 @@ def test_fair_crps_is_the_double_sum(members):
     np.testing.assert_allclose(score, expected[mask].mean(), rtol=1e-12)
 
 
+def test_fair_crps_takes_whole_numbers():
+    assert scores.fair_crps(np.array([[0], [2]]), np.array([1])).tolist() == [0.0]
+
+
 def test_fair_crps_is_scoringrules_fair_estimator():
     scoringrules = pytest.importorskip("scoringrules")
     ensemble, truth, _ = draw(7)

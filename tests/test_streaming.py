@@ -269,7 +269,8 @@ def test_nothing_is_replaced_unless_it_is_said(tmp_path: Path) -> None:
     other = HOW | {"members": 2}
     with rollout(CHAINS[0], DATA, **other, store=store, force=True) as tree:
         assert tree["posterior"].sizes["draw"] == 2
-    # What is left of another rollout goes as well.
+    # What is left of another rollout goes as well, and of a replacement that was killed.
+    shutil.copytree(store, tmp_path / ".ensemble.old.zarr")
     unfinished = tmp_path / "ensemble.partial.zarr"
     shutil.copytree(store, unfinished)
     (unfinished / "rollout.jsonl").write_text('{"seed": 9}\n')

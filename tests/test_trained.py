@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_msm import data as datasets
 from pyro_msm.config import TRAINED_FAMILIES, Config, TrainingConfig
@@ -98,6 +99,60 @@ def training(**settings: Any) -> TrainingConfig:
     return TrainingConfig(**(usual | settings))
 
 
+class Entered(Level):
+    """One number, and how often a stage was entered since its weights were loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.register_buffer("entered", torch.zeros(()))
+
+
+def in_two_stages(failing: int | None, errors: Sequence[float], **settings: Any) -> StagedTrainer:
+    """Stages of 10 and 20 steps; at step ``failing`` the loss is NaN, once.
+
+    The first stage has an error of .1 at all times, the second has ``errors``, one after another.
+    """
+    model, left, failed = Entered(), iter(errors), []
+
+    def enter() -> None:
+        model.entered += 1
+
+    def loss(age: int, draws: torch.Generator) -> Tensor:
+        found = model.value.square().sum()
+        if age + 10 == failing and not failed:
+            failed.append(age)
+            return found * torch.nan
+        return found
+
+    stages = [
+        Stage("first", 0, lambda age, draws: model.value.square().sum(), validate=lambda: 0.1),
+        Stage("second", 10, loss, enter, validate=lambda: next(left), afresh=True),
+    ]
+    how = {"steps": 30, "validate_every": 5, "checkpoint_every": 10}
+    return StagedTrainer(model, Level(0.0), stages, training(**(how | settings)))
+
+
+def test_going_back_to_where_a_stage_began_does_not_undo_its_beginning() -> None:
+    made = in_two_stages(13, [5.0, 4.0, 3.0, 6.0])
+    made.run()
+    assert [r["step"] for r in made.history if "recovered_from" in r] == [10]
+    assert made.model.entered == 1
+    assert (made.state.best_error, made.state.best_step) == (3.0, 25)
+
+
+def test_patience_of_the_last_stage_begins_with_it() -> None:
+    """The first stage finds nothing better from its first validation on."""
+    made = in_two_stages(None, [5.0, 6.0, 7.0, 8.0], patience=2)
+    made.run()
+    assert (made.state.step, made.state.best_step) == (25, 15)
+    stages = [replace(stage, afresh=False, validate=lambda: 0.1) for stage in made.stages]
+    same = StagedTrainer(Entered(), Level(0.0), stages, training(
+        steps=30, validate_every=5, checkpoint_every=10, patience=2,
+    ))  # fmt: skip
+    same.run()
+    assert (same.state.step, same.state.best_step) == (20, 5)
+
+
 def run_at(folder: Path) -> RunDirectory:
     return RunDirectory.create(folder, Config())
 
@@ -121,7 +176,10 @@ def test_a_run_keeps_what_was_trained(tmp_path: Path) -> None:
     for again in (LevelForecaster.from_run(run), LevelForecaster.load(tmp_path / "saved")):
         assert weights(again) == weights(made)
         assert (again.square, again.offset) == (made.square, made.offset)
-    assert [r["step"] for r in read_records(run.metrics)] == list(range(5, 41, 5))
+    *steps, end = read_records(run.metrics)
+    assert [r["step"] for r in steps] == list(range(5, 41, 5))
+    assert end["end"]
+    assert run.training_seconds() == end["seconds"] >= steps[-1]["seconds"]
     assert list(made.state()[0]) == ["model.value", "guide.value"]
 
 
@@ -132,8 +190,12 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
     LevelForecaster(training()).fit(DATA, run=parts, resume=True, device="cpu")
     one, other = (LevelForecaster.from_run(run) for run in (whole, parts))
     assert weights(one) == weights(other)
-    steps = [[r["step"] for r in read_records(run.metrics)] for run in (whole, parts)]
-    assert steps[0] == steps[1]
+    records = [read_records(run.metrics) for run in (whole, parts)]
+    steps, resumed = [[r["step"] for r in each if "loss" in r] for each in records]
+    assert steps == resumed
+    ends = [r["seconds"] for r in records[1] if "end" in r]
+    assert ends == sorted(ends)
+    assert len(ends) == 2
 
 
 def test_data_are_checked_before_anything_is_built(tmp_path: Path) -> None:

@@ -173,6 +173,19 @@ def test_going_back_restores_weights_and_moments_exactly():
         assert torch.equal(tensors[name], tensor), name
 
 
+def test_going_back_keeps_the_best_weights_and_their_error():
+    """What was found after the checkpoint is not beaten by something worse."""
+    validate = Validation(3.0, 1.0, 2.0, 2.5, 2.6, 2.7)
+    made = trainer(steps=9, validate=validate, validate_every=2, checkpoint_every=3)
+    validate.trained = made
+    made.loss = Failing(made, {6})  # after the validation of step 4, before the next checkpoint
+    made.run()
+    assert [r["recovered_from"] for r in made.history if "recovered_from" in r] == [5]
+    assert (made.state.best_error, made.state.best_step) == (1.0, 4)
+    for kept, chosen in zip(weights(made), validate.seen[1], strict=True):
+        assert torch.equal(kept, chosen)
+
+
 def test_a_step_with_infinite_gradient_changes_nothing():
     made = trainer()
     before = weights(made)

@@ -60,6 +60,12 @@ def test_forcing_is_linear_between_its_samples_and_held_beyond():
     np.testing.assert_allclose(forcing(torch.tensor(asked)).numpy(), expected)
 
 
+def test_a_forcing_of_one_sample_is_constant():
+    values = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
+    asked = torch.tensor([[-1.0, 0.5, 2.0]] * 2)
+    assert torch.equal(Forcing(torch.tensor([0.5]), values)(asked), values.expand(2, 3, 2))
+
+
 def test_weights_make_the_batch_unbiased_for_path_time_and_initial_terms():
     """Σ weight over windows estimates the trajectories' time, and their number of beginnings."""
     data = datasets.select(travelling_waves(trajectories=3, splits=("train",) * 3), "train")

@@ -65,8 +65,8 @@ def dressed(
     """
     if forecast.members > 1 or past.members > 1:
         raise InputError("only single forecasts are dressed, and this one has members")
-    if len(held_out.time) < len(view.time):
-        raise InputError("the validation forecast ends before the one that is to be dressed")
+    if not held_out.begins_like(view):
+        raise InputError("the validation forecast has other lead times than what is to be dressed")
     others = range(held_out.signal.sizes["trajectory"])
     totals = []
     for time in range(1, len(view.time)):

@@ -58,6 +58,12 @@ class Ensemble:
         """Stored times counted from the last initial snapshot, which has lead time 0."""
         return self.time - self.time[0]
 
+    def begins_like(self, other: Ensemble) -> bool:
+        """Whether it has the lead times of ``other``, and perhaps later ones beyond them."""
+        lead = other.lead_time
+        own = self.lead_time[: len(lead)]
+        return len(own) == len(lead) and np.allclose(own, lead, rtol=0, atol=1e-3 * lead[1])
+
     @property
     def members(self) -> int:
         """Members of all chains together."""

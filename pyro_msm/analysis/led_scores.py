@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from pyro_msm.scores.normalised_difference import normalised_absolute_difference
 
 #: Snapshots over which solvers are compared, and points of a latent portrait that are kept.
 COMPARED, SHOWN = 41, 1000
+DIVERGED = "the forecast diverged"
 
 
 def scores(run: Evaluated) -> dict[str, Any]:
@@ -201,15 +202,14 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if "mnad" in result:
-        rows.append(("MNAD", ", ".join(f"{value:.2e}" for value in result["mnad"])))
+        rows.append(("MNAD", _listed(result["mnad"])))
     if found := result.get("mnad_long"):
-        for name in ("latent", "hybrid"):
-            values = ", ".join(f"{value:.2e}" for value in found[name])
-            rows.append((f"MNAD over {found['horizon']:g}, {name}", values))
+        over = f"MNAD over {found['horizon']:g}"
+        rows += [(f"{over}, {name}", _listed(found[name])) for name in ("latent", "hybrid")]
     if "nad_lyapunov_times" in result:
         rows.append(("NAD below 0.1, Lyapunov times", f"{result['nad_lyapunov_times']:.2f}"))
     for name, value in result.get("wasserstein", {}).items():
-        text = "the forecast diverged" if value is None else f"{np.mean(value):.2e}"
+        text = DIVERGED if value is None else f"{np.mean(value):.2e}"
         rows.append((f"Wasserstein distance, {name}", text))
     for name, value in result.get("wasserstein_self_similar", {}).items():
         rows.append((f"of two true ensembles, {name}", f"{value:.2e}"))
@@ -221,6 +221,11 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{found['against_cheapest_solver']:.3g}; with decoding {found['with_decoding']:.3g}",
         ))  # fmt: skip
     return rows
+
+
+def _listed(values: Sequence[float | None]) -> str:
+    """Of each channel; None stands for NaN."""
+    return ", ".join(DIVERGED if value is None else f"{value:.2e}" for value in values)
 
 
 def _passages(states: Mapping[str, Any]) -> Table:

@@ -89,13 +89,11 @@ def _check(view: Ensemble, held_out: Ensemble, draws: int) -> None:
         raise InputError(f"the spread of {view.kind.name} is not defined point by point")
     if draws * view.signal.sizes["chain"] < 2:
         raise InputError("a forecast of one member has no spread")
-    count = len(view.time)
-    lead, other = view.lead_time, held_out.lead_time[:count]
-    if len(other) < count or not np.allclose(other, lead, rtol=0, atol=1e-3 * lead[1]):
+    if not held_out.begins_like(view):
         raise InputError(
             f"the validation forecast reaches lead time {held_out.lead_time[-1]:g} in "
-            f"{len(held_out.time) - 1} stored times, the test forecast {lead[-1]:g} in "
-            f"{count - 1}: factors by lead time need the same"
+            f"{len(held_out.time) - 1} stored times, the test forecast {view.lead_time[-1]:g} in "
+            f"{len(view.time) - 1}: factors by lead time need the same"
         )
 
 

@@ -114,7 +114,8 @@ class Plan:
         """The configuration, with the sections ``above`` over the system's preset."""
         family = job.model if job.model in (LED, SLOW_FAST) else MULTISCALE
         flags = {"model.family": family, "model.micro": job.micro, "seed": job.seed}
-        base = resolve(job.system, preset=self.preset, base=Config.model_validate(self.config))
+        base = Config.model_validate(self.config)
+        base = resolve(job.system, preset=self.preset, base=base, flags=flags)
         if family == LED and self.led_seconds is not None:
             above = above | {"training": {"budget_seconds": self.led_seconds}}
         sections = {name: getattr(base, name).model_dump() | keys for name, keys in above.items()}

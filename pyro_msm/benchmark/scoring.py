@@ -100,14 +100,14 @@ def crps_dressed(
 ) -> float | None:
     """The CRPS of single forecasts with their errors on the validation split around them.
 
-    None where there is no such split, its horizon is shorter, or the variable has no pointwise
-    scores.
+    None where there is no such split, its stored times are others, or the variable has no
+    pointwise scores.
     """
     view = Ensemble(tree)
     if not (data["split"] == "validation").any() or not view.kind.pointwise:
         return None
     past = Ensemble(rollout(forecaster, data, 1, 0, splits=("validation",), times=times))
-    if len(past.time) < len(view.time):
+    if not past.begins_like(view):
         return None
     here, there = (Forecast(v.signal, None, 0.0, v.diverged_at) for v in (view, past))
     every = np.arange(view.signal.sizes["trajectory"])

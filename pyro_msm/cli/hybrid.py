@@ -114,16 +114,17 @@ def _times(
 
 
 def _compared(result: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
-    """With the error of the ensemble mean, as far as the truth reaches."""
+    """With the error of the ensemble mean, as far as the truth reaches; NaN with a lost path."""
     if "field" not in source:
         return result
     reached = result["time"].values <= float(source["time"][-1]) + 1e-9
     truth = source["field"].sel(time=result["time"].values[reached], method="nearest")
-    mean = result["field"].isel(time=reached).mean("member")
+    mean = result["field"].isel(time=reached).mean("member", skipna=False)
     space = [dim for dim in truth.dims if dim not in ("trajectory", "time", "channel")]
     span = truth.max(["time", *space]) - truth.min(["time", *space])
     gap: xr.DataArray = abs(mean.drop_vars(mean.coords) - truth.drop_vars(truth.coords))
-    nad = (gap.mean(space) / span.drop_vars(span.coords)).mean("trajectory")
+    share = gap.mean(space, skipna=False) / span.drop_vars(span.coords)
+    nad = share.mean("trajectory", skipna=False)
     times = result["time"].values[reached]
     return result.assign(nad=(("truth_time", "channel"), nad.values)).assign_coords(
         truth_time=times
@@ -131,7 +132,7 @@ def _compared(result: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
 
 
 def _tell(result: xr.Dataset, trajectories: int, members: int) -> None:
-    """Solver use, costs and errors, in two lines."""
+    """Solver use and costs, errors, and how many paths diverged, a line each."""
     attrs: dict[str, Any] = result.attrs
     spent = {name: attrs.get(f"seconds_{name}", 0.0) for name in ("latent", "decode", "solver")}
     say(
@@ -139,8 +140,14 @@ def _tell(result: xr.Dataset, trajectories: int, members: int) -> None:
         f"trajectories × {members} members: {spent['solver']:.2f} s, beside {spent['latent']:.2f} "
         f"s of latent dynamics and {spent['decode']:.2f} s of decoding."
     )
+    since = result["diverged_at"]
+    if count := int(since.notnull().sum()):
+        say(
+            f"{count} of {since.size} paths diverged, the first at t = {float(since.min()):g}: "
+            "from there on their values are NaN."
+        )
     if "nad" in result:
         labels = [str(name) for name in result["channel"].values]
-        means = result["nad"].mean("truth_time").values
+        means = result["nad"].mean("truth_time", skipna=False).values
         each = ", ".join(f"{name} {value:.2e}" for name, value in zip(labels, means, strict=True))
         say(f"MNAD against the test split: {each}.")

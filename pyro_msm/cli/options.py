@@ -23,7 +23,8 @@ Preset = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", help="multiscale, macro-only, persistence, mean-trajectory or regression."
+        "--model",
+        help="multiscale, macro-only, led, slow-fast, persistence, mean-trajectory or regression.",
     ),
 ]
 Set = Annotated[

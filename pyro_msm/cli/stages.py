@@ -283,7 +283,7 @@ def evaluate(
         scheduler: of a Dask cluster, as for ``cluster.workers``.
 
     Raises:
-        InputError: there is no ensemble, or only a part of one.
+        InputError: there is no ensemble, only a part of one, or one of other weights.
     """
     if memory <= 0:
         raise InputError(f"--memory {memory:g}: expected a number of GiB above 0")
@@ -294,14 +294,16 @@ def evaluate(
     from pyro_msm import analysis
     from pyro_msm.cli import beside
     from pyro_msm.forecasting import open_ensemble
+    from pyro_msm.forecasting.ensemble import check_weights
 
     config = run.config
     with open_ensemble(run.path) as tree:
         seconds = {
-            "train": run.training_seconds(),
+            "train": _training_seconds(run),
             "rollout": tree["constant_data"].attrs.get("seconds_rollout"),
         }
         chains, dataset = load_chains(run, config.device), dataset_of(run)
+        check_weights(tree, chains, run.path)
         validation = beside.validation_of(tree, chains, dataset, config.seed)
         trees = [tree] if validation is None else [tree, validation]
         forecasts = beside.baselines_of(trees, dataset, config.model.family, chains[0].warmup)
@@ -316,8 +318,19 @@ def evaluate(
     return scores
 
 
+def _training_seconds(run: RunDirectory) -> float | None:
+    """Of all chains together; None if one of them has no record."""
+    each = [run.chain(index).training_seconds() for index in range(run.config.chains)]
+    known = [seconds for seconds in each if seconds is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
 def report(run: RunDirectory, *, pdf: bool = False, animate: bool = False) -> list[Path]:
-    """Writes ``RUN/report.html``, and what else is asked for; returns the paths, the page first."""
+    """Writes ``RUN/report.html``, and what else is asked for; returns the paths, the page first.
+
+    Raises:
+        InputError: there are no scores, or no ensemble of the run's weights.
+    """
     if not run.scores.exists():
         raise InputError(f"{run.path} has no scores yet: run `pyro-msm evaluate {run.path}` first")
 
@@ -325,7 +338,11 @@ def report(run: RunDirectory, *, pdf: bool = False, animate: bool = False) -> li
 
     from pyro_msm import analysis
     from pyro_msm.forecasting import open_ensemble
+    from pyro_msm.forecasting.ensemble import check_weights, drawn_with
 
+    with open_ensemble(run.path) as tree:
+        if run.has_checkpoint and drawn_with(tree) is not None:
+            check_weights(tree, load_chains(run, "cpu"), run.path)
     paths = [analysis.report(run.path)]
     if pdf:
         paths.append(analysis.report_pdf(run.path))

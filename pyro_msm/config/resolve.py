@@ -28,8 +28,8 @@ from pyro_msm.presets import hint, presets
 
 DEFAULT_PRESET = "paper"
 
-#: Sections that only one family of models reads: they are left out of the files of the others.
-OWN_SECTIONS = {"led": "led", "hybrid": "led", "slow_fast": "slow-fast"}
+#: Sections that only some families of models read: what others set in them is forgotten.
+OWN_SECTIONS = {"led": {"led"}, "hybrid": {"led", "multiscale"}, "slow_fast": {"slow-fast"}}
 
 Layer = dict[str, Any]
 
@@ -58,13 +58,17 @@ class Config(Section):
 
     def save(self, path: Path | str) -> None:
         """Writes the configuration as TOML; what is None, or another family's, is left out."""
-        other = {name for name, family in OWN_SECTIONS.items() if family != self.model.family}
+        other = set(self.foreign())
         write_text(path, tomli_w.dumps(self.model_dump(exclude_none=True, exclude=other)))
 
     @classmethod
     def load(cls, path: Path | str) -> Config:
         """Reads what ``save`` wrote; ``InputError`` if it is not a configuration."""
         return _validated(read_toml(Path(path)), str(path))
+
+    def foreign(self) -> list[str]:
+        """Names of the sections that the model's family does not read."""
+        return [name for name, own in OWN_SECTIONS.items() if self.model.family not in own]
 
     def flat(self) -> dict[str, Any]:
         """Every key, dotted, with its value: ``{"seed": 0, …, "rollout.step": None}``."""
@@ -88,6 +92,9 @@ def resolve(
     base: Config | None = None,
 ) -> Config:
     """The configuration of a run, laid over one another in the order of the arguments.
+
+    Sections that the model's family does not read keep their defaults, whatever a layer sets in
+    them: so a configuration is the same when it has been saved and loaded.
 
     Args:
         source: a system's name, which has presets of its own, or the path of a data file.
@@ -118,7 +125,8 @@ def resolve(
     config = base or Config()
     for label, layer in layers:
         config = _validated(_merge(config.model_dump(), layer), label)
-    return config
+    defaults = Config()
+    return config.model_copy(update={name: getattr(defaults, name) for name in config.foreign()})
 
 
 def describe() -> list[tuple[str, Any, str]]:

@@ -40,32 +40,34 @@ def node_centred(dataset: xr.Dataset) -> list[bool]:
     ]
 
 
-def checked_time(dataset: xr.Dataset, source: str, uniform: bool) -> xr.Dataset:
-    """The dataset with float64 ``time``, strictly increasing and, if asked, uniform."""
-    if "time" not in dataset.coords:
+def checked_time(dataset: xr.Dataset, source: str, uniform: bool, axis: str = "time") -> xr.Dataset:
+    """The dataset with float64 times on ``axis``, strictly increasing and, if asked, uniform."""
+    if axis not in dataset.coords:
         raise InputError(
-            f"{source}: no coordinate time: add one, for instance "
-            f"dataset.assign_coords(time=0.01 * np.arange({dataset.sizes['time']}))"
+            f"{source}: no coordinate {axis}: add one, for instance "
+            f"dataset.assign_coords({axis}=0.01 * np.arange({dataset.sizes[axis]}))"
         )
-    given = _numbers(dataset["time"], source)
+    given = _numbers(dataset[axis], source)
     time = given.astype(np.float64)
     steps = np.diff(time)
     if (steps <= 0).any():
         index = int(np.argmax(steps <= 0)) + 1
         verb = "repeats a value" if steps[index - 1] == 0 else "decreases"
         raise InputError(
-            f"{source}: time {verb} at index {index} ({time[index - 1]:g}, then {time[index]:g}): "
-            "expected strictly increasing times; sort them with dataset.sortby('time')"
+            f"{source}: {axis} {verb} at index {index} ({time[index - 1]:g}, then "
+            f"{time[index]:g}): expected strictly increasing times; sort them with "
+            f"dataset.sortby({axis!r})"
         )
     if uniform and len(steps) > 1 and not _is_uniform(given):
         index = int(np.argmax(np.abs(steps - np.median(steps))))
         raise InputError(
-            f"{source}: time is not uniform (step {steps[index]:g} after index {index}, median "
-            f"step {np.median(steps):g}): interpolate to equal steps with dataset.interp(time=...)"
+            f"{source}: {axis} is not uniform (step {steps[index]:g} after index {index}, median "
+            f"step {np.median(steps):g}): interpolate to equal steps with "
+            f"dataset.interp({axis}=...)"
         )
     if uniform and given.dtype != np.float64:
         time = np.linspace(time[0], time[-1], len(time))
-    return dataset.assign_coords(time=("time", time, dataset["time"].attrs))
+    return dataset.assign_coords({axis: (axis, time, dataset[axis].attrs)})
 
 
 def checked_space(dataset: xr.Dataset, source: str) -> xr.Dataset:

@@ -29,6 +29,9 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "forcing": ("trajectory", "time", "component"),
 }
 
+#: The dimension of a forcing that does not have the times of the snapshots.
+FORCING_TIME = "forcing_time"
+
 logger = logging.getLogger("pyro_msm")
 
 
@@ -78,6 +81,8 @@ def validate(
     name = variable(dataset, source)
     dataset = _checked_dimensions(dataset, name, source)
     dataset = checked_time(dataset, source, uniform=name != "path")
+    if "forcing" in dataset and FORCING_TIME in dataset["forcing"].dims:
+        dataset = checked_time(dataset, source, uniform=False, axis=FORCING_TIME)
     if name == "field":
         dataset = checked_space(dataset, source)
     dataset = checked_labels(dataset, source)
@@ -134,6 +139,8 @@ def _checked_companions(dataset: xr.Dataset, alone: bool, source: str) -> xr.Dat
     for part, expected in COMPANIONS.items():
         if part not in dataset:
             continue
+        if part == "forcing" and FORCING_TIME in dataset[part].dims:
+            expected = ("trajectory", FORCING_TIME, "component")
         if alone and dataset[part].dims == expected[1:]:
             dataset[part] = expanded(dataset[part], expected)
         if dataset[part].dims != expected:
@@ -141,6 +148,9 @@ def _checked_companions(dataset: xr.Dataset, alone: bool, source: str) -> xr.Dat
                 f"{source}: {part} has dimensions {dimension_names(dataset[part].dims)}: expected "
                 f"{dimension_names(expected)}"
             )
+        empty = [dim for dim in expected if dataset.sizes[dim] == 0]
+        if empty:
+            raise InputError(f"{source}: {part} is empty: its dimension {empty[0]} has no entries")
     return dataset
 
 

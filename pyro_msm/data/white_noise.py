@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msm.data.evenly import evenly
+from pyro_msm.data.gaps import with_gaps
 
 #: Highest order of differences. Each takes away polynomials of a lower degree.
 ORDERS = 6
@@ -58,5 +59,4 @@ def _stretches(data: xr.Dataset) -> Iterator[np.ndarray]:
     for row in evenly(0, data.sizes["trajectory"] - 1, TRAJECTORIES):
         for start in evenly(0, data.sizes["time"] - length, STRETCHES):
             part = data.isel(trajectory=row, time=slice(start, start + length))
-            field = part["field"].values.astype(float)
-            yield np.where(part["mask"].values, field, np.nan) if "mask" in part else field
+            yield with_gaps(part).astype(float)

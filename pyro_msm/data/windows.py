@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -26,8 +27,17 @@ class Forcing:
     times: Tensor
     values: Tensor
 
+    @classmethod
+    def of(cls, series: xr.DataArray, device: torch.device | str) -> Self:
+        """That of a variable ``forcing``, whose times are along its second dimension."""
+        times = np.asarray(series[series.dims[1]].values, np.float32)
+        values = np.asarray(series.values, np.float32)
+        return cls(torch.tensor(times, device=device), torch.tensor(values, device=device))
+
     def __call__(self, times: Tensor) -> Tensor:
         """Values (batch, n, component) at absolute ``times`` (batch, n)."""
+        if len(self.times) == 1:
+            return self.values.expand(-1, times.shape[1], -1)
         right = torch.searchsorted(self.times, times.contiguous()).clamp(1, len(self.times) - 1)
         before, after = self.times[right - 1], self.times[right]
         share = ((times - before) / (after - before)).clamp(0, 1)[..., None]
@@ -116,8 +126,13 @@ class Windows:
         times = np.asarray(self.data["time"].values, float)
         self.step = float((times[-1] - times[0]) / (count - 1))
         self._times = torch.tensor(times, dtype=torch.float32, device=self.device)
-        self._parameters = _tensor(self.data, "parameters", self.device)
-        self._forcing = _tensor(self.data, "forcing", self.device)
+        self._parameters = None
+        if "parameters" in self.data:
+            values = np.asarray(self.data["parameters"].values, np.float32)
+            self._parameters = torch.tensor(values, device=self.device)
+        self._forcing = None
+        if "forcing" in self.data:
+            self._forcing = Forcing.of(self.data["forcing"], self.device)
         reach = self.stride * (self.length - 1)
         self._last_start = count - self.snapshots - reach
         margin = reach // 2
@@ -216,7 +231,7 @@ class Windows:
         parameters = None if self._parameters is None else self._parameters[trajectory]
         forcing = None
         if self._forcing is not None:
-            forcing = Forcing(self._times, self._forcing[trajectory])
+            forcing = replace(self._forcing, values=self._forcing.values[trajectory])
         return WindowBatch(
             field=seen,
             times=self.times,
@@ -236,9 +251,3 @@ def check_length(data: xr.Dataset, length: int, snapshots: int) -> None:
             f"a window needs {needed} snapshots, the training trajectories have {count}: "
             f"lower training.window_length (now {length})"
         )
-
-
-def _tensor(data: xr.Dataset, name: str, device: torch.device | str) -> Tensor | None:
-    if name not in data:
-        return None
-    return torch.tensor(np.asarray(data[name].values, np.float32), device=device)

@@ -26,6 +26,7 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from pyro_msm.data.evenly import evenly
+from pyro_msm.data.gaps import with_gaps
 from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.forecasting.contract import initial_window
 from pyro_msm.forecasting.validation import LONGEST
@@ -33,10 +34,14 @@ from pyro_msm.forecasting.validation import LONGEST
 if TYPE_CHECKING:
     from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster
 
-MEMBERS = 10
+#: Members: fewer where states of all trajectories and members would be more than so many numbers,
+#: whose variances over space are well known from few.
+FEWEST, MEMBERS, NUMBERS = 4, 10, 2**15
 TIMES = 24
 #: Farthest that a factor moves between two ensembles, how many there are, and a move that is none.
 STRIDE, ROUNDS, STILL = 4.0, 6, 2**0.125
+#: Variances add, as far as their sum is off by less than this factor.
+ADDING = 1.25
 #: Scale of the logarithm of a factor before any forecast is seen: threefold.
 PRIOR = np.log(3.0)
 #: Independent samples that the forecast of a trajectory counts as.
@@ -84,7 +89,7 @@ def calibrate(
     As long as noise is small, variances add: S = d² A + i² B + n² C + R for factors d on the
     dispersion, i on the initial spread and n on that of new states. Forecasts with ever fewer of
     them tell the terms; the best factors of this sum are tried in turn, until they stay where they
-    are.
+    are; the terms of one ensemble are those of the next as long as they explain its variance.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.
@@ -104,19 +109,23 @@ def calibrate(
             if frozen.error.sum() <= 2 * np.linalg.norm(frozen.doubt):
                 return before
             forecasts.least = LEAST * np.maximum(frozen.error.mean(1, keepdims=True), 0)
+        terms, stride = None, STRIDE
         for _ in range(ROUNDS):
             whole = forecasts.moments(tried)
-            if whole is None:
-                tried = tried / STRIDE
+            if whole is None:  # as far again would end there again
+                tried, terms, stride = tried / stride, None, stride**0.5
                 continue
             found[forecasts.calibration(tried)] = whole.score() + _surprise(tried, whole)
-            terms = forecasts.terms(tried, whole, frozen)
+            guess = None if terms is None else _adjusted(terms, whole)
+            exact = guess is None or _still(_best(whole, guess, tried, stride))
+            terms = forecasts.terms(tried, whole, frozen) if exact else guess
             if terms is None:
                 break
-            factors = _best(whole, terms, tried)
+            factors = _best(whole, terms, tried, stride)
             tried = tried * factors
-            if np.abs(np.log(factors)).max() < np.log(STILL):
+            if exact and _still(factors):
                 break
+            terms = terms * np.append(factors**2, 1.0)[:, None, None, None]
     finally:
         forecaster.calibration = before
     return min(found, key=lambda c: found[c], default=before)
@@ -141,7 +150,7 @@ def observation_factor(forecaster: TrainedLatentForecaster, validation: xr.Datas
         snapshots = validation.isel(time=slice(first, first + warmup))
         latents = np.moveaxis(forecaster.encoded(snapshots), 0, 1)[-1:, None]
         shown_field = forecaster.decode(latents)["field"].values[0, :, 0]
-        gap = shown_field - _seen(snapshots)[:, -1]
+        gap = shown_field - with_gaps(snapshots)[:, -1]
         seen = np.maximum(_over_space(np.isfinite(gap)), 1)
         shown.append(_over_space(np.nan_to_num(gap).astype(float) ** 2) / seen)
     return float(np.sqrt(np.mean(np.median(np.concatenate(shown), 0) / variance)))
@@ -176,11 +185,12 @@ class _Forecasts:
         self._forecaster = forecaster
         warmup = forecaster.warmup
         self._initial = initial_window(validation, warmup)
+        self._members = MEMBERS
         self._times = validation["time"].values[warmup - 1 :][:LONGEST]
         last = len(self._times) - 1
         self._scored = evenly(1, last, TIMES)
         seen = validation.isel(time=self._scored + warmup - 1)
-        self._truth = _seen(seen)
+        self._truth = with_gaps(seen)
         # What the decoder cannot show is noise for a prediction, but an error of the forecast.
         noise = np.minimum(forecaster.observation_std(), white_noise_std(validation))
         self._noise = noise.astype(float) ** 2
@@ -195,8 +205,10 @@ class _Forecasts:
     def moments(self, factors: np.ndarray) -> _Moments | None:
         """With noise scaled by the factors; None if a member diverges."""
         self._forecaster.calibration = self.calibration(factors)
-        state = self._forecaster.encode(self._initial, MEMBERS, 0)
+        count = self._members if factors.any() else 2  # without noise all are the same
+        state = self._forecaster.encode(self._initial, count, 0)
         _, latents = self._forecaster.advance(state, self._times)
+        self._members = int(np.clip(NUMBERS // latents[0, 0].size, FEWEST, MEMBERS))
         spread, error, doubt = [], [], []
         for position, step in enumerate(self._scored):
             members = self._forecaster.decode(latents[step : step + 1])["field"].values[:, :, 0]
@@ -204,12 +216,12 @@ class _Forecasts:
                 return None
             gap = members.mean(0, dtype=np.float64) - self._truth[:, position]
             seen = np.isfinite(gap)
-            count = np.maximum(_over_space(seen), 1)
+            points = np.maximum(_over_space(seen), 1)
             variance = np.where(seen, members.var(0, ddof=1, dtype=np.float64), 0)
-            spread.append(_over_space(variance) / count)
-            squared = _over_space(np.where(seen, gap**2, 0)) / count
-            error.append(squared - self._noise - spread[-1] / MEMBERS)
-            doubt.append(self._noise * np.sqrt(2 / count) + self.least[position] + TINY)
+            spread.append(_over_space(variance) / points)
+            squared = _over_space(np.where(seen, gap**2, 0)) / points
+            error.append(squared - self._noise - spread[-1] / count)
+            doubt.append(self._noise * np.sqrt(2 / points) + self.least[position] + TINY)
         return _Moments(np.array(spread), np.array(error), np.array(doubt))
 
     def terms(
@@ -233,15 +245,20 @@ class _Forecasts:
         return np.array([*parts, rest])
 
 
-def _seen(data: xr.Dataset) -> np.ndarray:
-    """The field, NaN where it was not observed."""
-    field = data["field"].values
-    return np.where(data["mask"].values, field, np.nan) if "mask" in data else field
-
-
 def _over_space(values: np.ndarray) -> np.ndarray:
     """Sums (trajectory, channel) of (trajectory, channel, *grid)."""
     return np.asarray(values.reshape(*values.shape[:2], -1).sum(-1))
+
+
+def _still(factors: np.ndarray) -> bool:
+    return bool(np.abs(np.log(factors)).max() < np.log(STILL))
+
+
+def _adjusted(terms: np.ndarray, whole: _Moments) -> np.ndarray | None:
+    """Terms of another ensemble, scaled, so that they add up to this one; None if far from it."""
+    total = np.maximum(terms.sum(0), TINY)
+    off = np.log(np.maximum(whole.spread.mean(), TINY) / total.mean())
+    return terms * (whole.spread / total) if abs(off) < np.log(ADDING) else None
 
 
 def _surprise(factors: np.ndarray, moments: _Moments) -> float:
@@ -250,8 +267,11 @@ def _surprise(factors: np.ndarray, moments: _Moments) -> float:
     return float(2 * np.log1p(moved**2).sum() / (SAMPLES * moments.error.shape[1]))
 
 
-def _best(moments: _Moments, terms: np.ndarray, tried: np.ndarray) -> np.ndarray:
-    """What each of the factors is best multiplied with, if variances add up."""
+def _best(moments: _Moments, terms: np.ndarray, tried: np.ndarray, stride: float) -> np.ndarray:
+    """What each of the factors is best multiplied with, if variances add up, or divided by.
+
+    At most ``stride``.
+    """
     least = moments.doubt + terms[-1]
     error = moments.error + moments.doubt
 
@@ -261,6 +281,6 @@ def _best(moments: _Moments, terms: np.ndarray, tried: np.ndarray) -> np.ndarray
         fit = np.mean(np.log(spread) + error / spread)
         return float(fit) + _surprise(tried * factors, moments)
 
-    far = np.log(STRIDE)
+    far = np.log(stride)
     found = minimize(cost, np.zeros(len(tried)), bounds=[(-far, far)] * len(tried))
     return np.asarray(np.exp(found.x))

@@ -34,7 +34,7 @@ def initial_window(data: xr.Dataset, warmup: int, last: int | None = None) -> xr
     """What a forecast starts from: ``warmup`` snapshots up to time index ``last``.
 
     The forcing keeps all its times, which the forecast needs: its time dimension becomes
-    ``forcing_time``.
+    ``forcing_time``, where it is not that already.
 
     Args:
         data: a validated dataset (of one split).
@@ -49,7 +49,7 @@ def initial_window(data: xr.Dataset, warmup: int, last: int | None = None) -> xr
     if not warmup - 1 <= last < count:
         raise InputError(f"a forecast starts from {warmup} snapshot(s), there are {count}")
     window = data.isel(time=slice(last - warmup + 1, last + 1))
-    if "forcing" in data:
+    if "forcing" in data and "time" in data["forcing"].dims:
         forcing = data["forcing"].rename(time="forcing_time")
         window = window.drop_vars("forcing").assign(forcing=forcing)
     return window

@@ -187,6 +187,33 @@ def open_ensemble(
     return _decoding(tree, file, chains)
 
 
+def drawn_with(tree: xr.DataTree) -> list[str] | None:
+    """Fingerprints of the chains that drew an ensemble; None: an older one, which has none."""
+    for name in ("constant_data", "posterior"):  # latent stores had them in the latter
+        if "weights" in tree[name].attrs:
+            return [str(each) for each in np.ravel(tree[name].attrs["weights"])]
+    return None
+
+
+def check_weights(tree: xr.DataTree, chains: Sequence[Forecaster], path: Path | str) -> None:
+    """Checks that an ensemble was drawn by these chains, as far as it tells.
+
+    Args:
+        tree: the ensemble.
+        chains: all of them.
+        path: what messages call the ensemble.
+
+    Raises:
+        InputError: they have other weights, or are more or fewer.
+    """
+    drawn = drawn_with(tree)
+    if drawn is not None and drawn != [weights(forecaster) for forecaster in chains]:
+        raise InputError(
+            f"{path} was drawn with other weights than those that are there now, so it tells "
+            "nothing of them: roll out again (`pyro-msm rollout RUN --force`)"
+        )
+
+
 def _file_of(path: Path) -> Path:
     """The ensemble of a run folder, or the file itself; never one that is not whole."""
     own = [path] if path.suffix in {".nc", ".zarr"} else []
@@ -210,13 +237,7 @@ def _decoding(
         tree[name].to_dataset() for name in ("posterior", "posterior_predictive")
     )
     chains = _chains_of(path, posterior.sizes["chain"]) if chains is None else chains
-    if [weights(forecaster) for forecaster in chains] != np.ravel(
-        posterior.attrs["weights"]
-    ).tolist():
-        raise InputError(
-            f"{path} keeps latent paths of a model with other weights than those that are there "
-            "now to decode them: run `pyro-msm rollout` again"
-        )
+    check_weights(tree, chains, path)
     store = zarr.open_group(path, mode="r")
     names = np.ravel(posterior.attrs["latent_parts"]).tolist()
     truths = tree["observed_data"].to_dataset()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.gaps import with_gaps
 from pyro_msm.data.schema import variable
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.contract import Randomness, root_entropy
@@ -66,13 +67,18 @@ class Hybrid:
     From the initial snapshots on, phases of latent dynamics and of the solver alternate: the last
     latent state is decoded and lifted to a state of the solver, which runs for T_μ; its
     observations, one every ``step``, are assimilated, and the latent dynamics go on from there
-    (Vlachas et al., *Nature Machine Intelligence* 2022).
+    (Vlachas et al., *Nature Machine Intelligence* 2022). A phase shorter than the warm-up of a
+    forecaster without a memory (``remembers``) goes with the snapshots forecast before it.
 
     With a fixed **ratio** every member is a path of its own, latent and true phases alike. With an
     **error budget** each trajectory has a clock of its own: its members show by their spread how
     far the latent dynamics can be trusted; when that passes the budget the solver takes over from
     the mean of their latents, and after it all members start from the same true snapshots. Their
     spread is then that since the last solver phase, not since the start.
+
+    A path whose values are not finite is lost: NaN from there on, whatever later phases give. Under
+    an error budget it is the solver that loses a path, and all members with it: a member that the
+    latent dynamics lose has no spread that could be trusted, so the solver takes over before.
 
     Args:
         forecaster: fitted.
@@ -97,6 +103,9 @@ class Hybrid:
         self.forecaster, self.solver = forecaster, as_solver(solver)
         self.alternation, self.step, self.scale = alternation, step, np.asarray(scale)
         self.solver_steps = max(1, round(alternation.solver_time / step))
+        missing = max(0, forecaster.warmup - self.solver_steps)
+        #: Snapshots before those of a solver phase that an assimilation needs as well.
+        self.history = 0 if forecaster.remembers else missing
         self.clock = Clock()
 
     def forecast(
@@ -111,9 +120,10 @@ class Hybrid:
             generator: root of the random streams of the latent dynamics.
 
         Returns:
-            The variable (member, trajectory, time, …); ``solver(member, trajectory, time)``, 1
-            where a value is the solver's; attributes ``solver_share`` (of the time forecast) and
-            ``seconds_latent``, ``seconds_decode`` and ``seconds_solver``.
+            The variable (member, trajectory, time, …); ``diverged_at(member, trajectory)``, see
+            ``Forecaster``; ``solver(member, trajectory, time)``, 1 where a value is the solver's;
+            attributes ``solver_share`` (of the time forecast) and ``seconds_latent``,
+            ``seconds_decode`` and ``seconds_solver``.
 
         Raises:
             InputError: times off the grid, or an error budget with fewer than two members.
@@ -126,7 +136,8 @@ class Hybrid:
                 f"a hybrid forecast goes in steps of {self.step:g} from t = {start:g}: its times "
                 "must be among those"
             )
-        grid = start + self.step * np.arange(1, max(1, kept[-1]) + 1)
+        ahead = start + self.step * np.arange(1, max(1, kept[-1]) + 1)
+        grid = np.concatenate([initial["time"].values, ahead])
         root = root_entropy(generator)
         if self.alternation.ratio is not None:
             values, solved = self._by_ratio(initial, grid, members, root)
@@ -139,27 +150,30 @@ class Hybrid:
     def _by_ratio(
         self, initial: xr.Dataset, grid: np.ndarray, members: int, root: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Values and whether they are the solver's, (member, trajectory, time, …)."""
-        count = initial.sizes["trajectory"]
+        """Values (member, trajectory, time, …), and (…, time) whether they are the solver's.
+
+        Args:
+            initial: the snapshots before the forecast.
+            grid: (time,) theirs, and those of the forecast.
+            members: size of the ensemble.
+            root: of the random streams.
+        """
+        count, done = initial.sizes["trajectory"], initial.sizes["time"]
         copies = initial.isel(trajectory=np.tile(np.arange(count), members))
         ratio = float(self.alternation.ratio or 0.0)
         latent_steps = max(1, round(ratio * self.solver_steps))
         state = self.forecaster.encode(copies, 1, root)
-        parts, solved, done = [], np.zeros(len(grid), bool), 0
+        path, solved = _begun(copies, len(grid)), np.zeros(len(grid), bool)
         while done < len(grid):
             phase = grid[done : done + latent_steps]
-            state, found = self._latent(state, phase)
-            parts.append(found[0])
+            state, latents = self._advanced(state, phase)
+            path[:, done : done + len(phase)] = self._decoded(latents)[0]
             done += len(phase)
-            phase = grid[done : done + self.solver_steps]
-            if len(phase):
-                found = self._solve(self.solver, parts[-1][:, -1], phase)
-                state = self._assimilated(state, found, phase)
-                parts.append(found)
+            if done < len(grid):
+                state, phase = self._relieved(self.solver, state, path, grid, done)
                 solved[done : done + len(phase)] = True
                 done += len(phase)
-        values = np.concatenate(parts, 1)
-        values = values.reshape(members, count, *values.shape[1:])
+        values = path.reshape(members, count, *path.shape[1:])
         return values, np.broadcast_to(solved, values.shape[:3])
 
     # --- an error budget -------------------------------------------------------------------------
@@ -188,8 +202,11 @@ class Hybrid:
         self, solver: Solver, initial: xr.Dataset, grid: np.ndarray, members: int, root: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(member, 1, time, …) of one trajectory, and (time,) whether the solver gave it."""
-        state = self.forecaster.encode(initial, members, root)
-        parts, solved, done = [], np.zeros(len(grid), bool), 0
+        state, done = self.forecaster.encode(initial, members, root), initial.sizes["time"]
+        # The one path of the solver, and of the mean latents where it takes over from those.
+        path, solved = _begun(initial, len(grid)), np.zeros(len(grid), bool)
+        values = np.repeat(path[np.newaxis], members, 0)
+        since: list[np.ndarray] = []  # the last trusted latents since the last true snapshot
         while done < len(grid):
             phase = grid[done : done + self.solver_steps]
             ahead, latents = self._advanced(state, phase)
@@ -197,29 +214,22 @@ class Hybrid:
             over = ~(self._spread(found) <= float(self.alternation.error_budget or 0.0))
             trusted = int(over.argmax()) if over.any() else len(phase)
             # What is beyond the budget is not kept: the solver goes there instead.
-            parts.append(found[:, :, :trusted])
+            values[:, :, done : done + trusted] = found[:, :, :trusted]
+            since = [*since, *latents[:trusted]][-max(1, self.history) :]
             done += trusted
             if trusted == len(phase):
                 state = ahead
                 continue
-            start = self._last(initial, parts)
             if trusted:
-                state, latents = self._advanced(state, phase[:trusted])
-                start = self._decoded(latents[-1:].mean(1, keepdims=True))[0, :, -1]
-            phase = grid[done : done + self.solver_steps]
-            truth = self._solve(solver, start, phase)
-            state = self._assimilated(state, truth, phase)
-            parts.append(np.broadcast_to(truth, (members, *truth.shape)))
-            solved[done : done + len(phase)] = True
+                state, _ = self._advanced(state, phase[:trusted])
+            if since:
+                mean = np.stack(since).mean(1, keepdims=True)
+                path[:, done - len(since) : done] = self._decoded(mean)[0]
+            state, phase = self._relieved(solver, state, path, grid, done)
+            turn = slice(done, done + len(phase))
+            values[:, :, turn], solved[turn], since = path[:, turn], True, []
             done += len(phase)
-        return np.concatenate(parts, 2), solved
-
-    def _last(self, initial: xr.Dataset, parts: list[np.ndarray]) -> np.ndarray:
-        """(trajectory, …) the newest values there are; members agree where none was kept."""
-        for part in reversed(parts):
-            if part.shape[2]:
-                return part[:, :, -1].mean(0)
-        return initial[variable(initial)].values[:, -1]
+        return values, solved
 
     def _spread(self, values: np.ndarray) -> np.ndarray:
         """(time,) mean standard deviation over members of (member, 1, time, …), in ranges.
@@ -239,9 +249,28 @@ class Hybrid:
         """Whether what is forecast is particles."""
         return getattr(self.forecaster, "variable", "field") == "particles"
 
-    def _latent(self, state: Any, phase: np.ndarray) -> tuple[Any, np.ndarray]:
-        state, latents = self._advanced(state, phase)
-        return state, self._decoded(latents)
+    def _relieved(
+        self, solver: Solver, state: Any, path: np.ndarray, grid: np.ndarray, done: int
+    ) -> tuple[Any, np.ndarray]:
+        """A solver phase from the last of the ``done`` snapshots on, which is added to ``path``.
+
+        Args:
+            solver: of the paths.
+            state: latent, at the last snapshot.
+            path: (path, time, …), changed in place.
+            grid: (time,).
+            done: number of snapshots that there are.
+
+        Returns:
+            The state after it, which nobody needs at the end of the grid; its times.
+        """
+        phase = grid[done : done + self.solver_steps]
+        end = done + len(phase)
+        path[:, done:end] = self._solve(solver, path[:, done - 1], phase)
+        if end < len(grid):
+            seen = slice(max(0, done - self.history), end)
+            state = self._assimilated(state, path[:, seen], grid[seen])
+        return state, phase
 
     def _advanced(self, state: Any, phase: np.ndarray) -> tuple[Any, np.ndarray]:
         found: tuple[Any, np.ndarray] = self.clock.timed(
@@ -267,11 +296,12 @@ class Hybrid:
         values[lost] = np.nan
         return values.astype(np.float32)
 
-    def _assimilated(self, state: Any, values: np.ndarray, phase: np.ndarray) -> Any:
+    def _assimilated(self, state: Any, values: np.ndarray, times: np.ndarray) -> Any:
         name = "particles" if self.particles else "field"
         rest = ("particle", "component") if self.particles else ("channel", "x", "y")
         dims = ("trajectory", "time", *rest)[: values.ndim]
-        snapshots = xr.Dataset({name: (dims, np.nan_to_num(values))}, coords={"time": phase})
+        whole = np.where(np.isfinite(values), values, 0.0)  # nothing later of a lost path is kept
+        snapshots = xr.Dataset({name: (dims, whole)}, coords={"time": times})
         return self.clock.timed("latent", self.forecaster.assimilate, state, snapshots)
 
     def _labelled(
@@ -282,22 +312,48 @@ class Hybrid:
         kept: np.ndarray,
         times: np.ndarray,
     ) -> xr.Dataset:
-        name = variable(initial)
-        first = np.broadcast_to(
-            initial[name].values[:, -1], (len(values), *initial[name].values[:, -1].shape)
-        )
-        whole = np.concatenate([first[:, :, np.newaxis], values], 2)[:, :, kept]
+        name, seen = variable(initial), initial.sizes["time"]
+        lost = _lost(values, seen)
+        values[lost] = np.nan
+        places, times = seen - 1 + kept, np.asarray(times, float)
+        lost = lost[:, :, places]
+        since = np.where(lost.any(2), times[lost.argmax(2)], np.nan)
         lead = ("member", "trajectory", "time")
         dims = (*lead, *map(str, initial[name].dims[2:]))
-        turns = np.concatenate([np.zeros((*solved.shape[:2], 1), bool), solved], 2)[:, :, kept]
-        result = xr.Dataset({name: (dims, whole), "solver": (lead, turns.astype(np.int8))})
-        result = result.assign_coords(time=np.asarray(times, float))
+        result = xr.Dataset(
+            {
+                name: (dims, values[:, :, places]),
+                "diverged_at": (lead[:2], since),
+                "solver": (lead, solved[:, :, places].astype(np.int8)),
+            },
+            coords={"time": times},
+        )
         for axis in (*initial[name].dims[2:], "trajectory"):
             if axis in initial.coords:
                 result = result.assign_coords({axis: initial[axis].values})
-        result.attrs |= {"solver_share": float(solved.mean())}
+        result.attrs |= {"solver_share": float(solved[:, :, seen:].mean())}
         result.attrs |= {f"seconds_{what}": s for what, s in self.clock.seconds.items()}
         return result
+
+
+def _begun(initial: xr.Dataset, count: int) -> np.ndarray:
+    """(trajectory, count, …): the initial snapshots, and NaN where none are known yet."""
+    first = initial[variable(initial)].values
+    path = np.full((len(first), count, *first.shape[2:]), np.nan, first.dtype)
+    path[:, : first.shape[1]] = first
+    return path
+
+
+def _lost(values: np.ndarray, seen: int) -> np.ndarray:
+    """Whether a path has been not finite since the initial snapshots: (member, trajectory, time).
+
+    Args:
+        values: (member, trajectory, time, …).
+        seen: number of initial snapshots, which may have gaps.
+    """
+    lost = ~np.isfinite(values).all(tuple(range(3, values.ndim)))
+    lost[:, :, :seen] = False
+    return np.logical_or.accumulate(lost, axis=2)
 
 
 def data_range(data: xr.Dataset) -> np.ndarray:
@@ -305,7 +361,7 @@ def data_range(data: xr.Dataset) -> np.ndarray:
 
     (channel, 1, …) of fields, (component,) of particles.
     """
-    values = data[variable(data)]
+    values = data[variable(data)].copy(data=with_gaps(data))
     label = "channel" if "channel" in values.dims else "component"
     over = [dim for dim in values.dims if dim != label]
     span = (values.max(over) - values.min(over)).values

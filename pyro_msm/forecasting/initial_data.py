@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.gaps import with_gaps
 from pyro_msm.errors import InputError
 
 
@@ -47,7 +48,7 @@ def seen_snapshots(window: xr.Dataset, shape: tuple[int, ...], least: int) -> np
     Raises:
         InputError: another grid, or too few snapshots.
     """
-    values = window["field"].values
+    values = with_gaps(window)
     if values.shape[2:] != shape:
         raise InputError(
             f"the initial field has (channel, *grid) = {values.shape[2:]}, the model was "
@@ -57,6 +58,4 @@ def seen_snapshots(window: xr.Dataset, shape: tuple[int, ...], least: int) -> np
         raise InputError(
             f"the initial file has {values.shape[1]} snapshot(s), the model needs {least}"
         )
-    if "mask" in window:
-        values = np.where(window["mask"].values.astype(bool), values, 0)
     return np.nan_to_num(values)

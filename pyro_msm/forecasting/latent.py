@@ -21,6 +21,9 @@ class LatentForecaster(Forecaster):
 
     #: Numbers of the decoded field that one block of a forecast holds at most.
     block_values: ClassVar[int] = 8_000_000
+    #: Whether a state remembers what came before the snapshots that it is to assimilate: then one
+    #: is enough, else ``warmup`` are needed.
+    remembers: ClassVar[bool] = False
 
     @abstractmethod
     def encode(

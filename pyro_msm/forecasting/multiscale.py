@@ -24,7 +24,12 @@ from pyro_msm.forecasting.multiscale_building import check_trainable, new_pair
 from pyro_msm.forecasting.reach import Reach, World
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.time_step import resolve, resolving
-from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster, check_times, within_reach
+from pyro_msm.forecasting.trained_latent import (
+    TrainedLatentForecaster,
+    check_forcing,
+    check_times,
+    within_reach,
+)
 from pyro_msm.forecasting.validation import free_running_error
 from pyro_msm.forecasting.warm_start import warm_start_of
 from pyro_msm.guides import AmortizedPathGuide, BayesianPathGuide
@@ -155,8 +160,8 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         """Members drawn from the encoder's posterior after the last of ``warmup`` snapshots.
 
         Raises:
-            InputError: another grid, too few snapshots, or no parameters or forcing where the
-                model was trained with them.
+            InputError: another grid, too few snapshots, or no parameters or forcing at that time
+                where the model was trained with them.
         """
         check_drivers(window, self.model.settings)
         mean, log_var = self._posterior(window)
@@ -166,13 +171,10 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         latent = self._posterior_draw(mean, log_var, streams)
         dynamics = member_dynamics(self.guide, indices, root, self.from_prior)
         parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
-        forcing = None
-        if "forcing" in window:
-            series = window["forcing"]
-            forcing = Forcing(
-                self._tensor(series[series.dims[1]].values), self._tensor(series.values)
-            )
-        time = float(window["time"].values[-1])
+        time, forcing = float(window["time"].values[-1]), None
+        if self.model.settings["forcing"]:
+            forcing = Forcing.of(window["forcing"], self.device)
+            check_forcing(forcing, time, time, self.rollout_step)
         return LatentState(PathState.start(time, latent, streams), parameters, forcing, dynamics)
 
     def advance(
@@ -181,10 +183,10 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         """Integrates along ``times``; NaN from where a path has left the model's world.
 
         Raises:
-            InputError: times that decrease or lie before the state.
+            InputError: times that decrease, lie before the state or beyond the forcing.
         """
         path, times = state.path, np.asarray(times, float)
-        check_times(times, path.origin, path.index, self.rollout_step)
+        check_times(times, path.origin, path.index, self.rollout_step, state.forcing)
         if generator is not None:
             members, trajectories = (range(n) for n in path.latent.shape[:2])
             streams = Streams(root_entropy(generator), members, trajectories)

@@ -92,7 +92,12 @@ def rollout(
     root = root_entropy(generator)
     target = None if store is None else Store(store, force)
     name = getattr(forecasters[0], "label", forecasters[0].name)
-    attrs = {"seconds_rollout": 0.0, "members": members, "model": name}
+    attrs = {
+        "seconds_rollout": 0.0,
+        "members": members,
+        "model": name,
+        "weights": [weights(forecaster) for forecaster in forecasters],
+    }
     truth = truth_groups(chosen, labels, warmup, stored, _encoded(forecasters[0], chosen), attrs)
     truth |= log_likelihood(forecasters, data, members, root)
     latent = [one for one in forecasters if isinstance(one, LatentForecaster)]
@@ -156,7 +161,6 @@ def _to_store(
     if not fields:
         groups["posterior"].attrs |= {
             "latent_parts": plan.part_names,
-            "weights": [weights(forecaster) for forecaster in plan.chains],
             "root": plan.root,
         }
     specs = plan.specs(fields)

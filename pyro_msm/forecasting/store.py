@@ -125,9 +125,9 @@ class Store:
             # That the journal is no part of the hierarchy.
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(self.partial, zarr_format=2)
-        self.journal.unlink()
         with replacing(self.path) as temporary:
             self.partial.rename(temporary)
+        (self.path / JOURNAL).unlink()
 
 
 def settings_of(plan: Plan, fields: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,7 @@ class TrainedForecaster(Forecaster):
         Raises:
             InputError: the data do not suit the model, or there is nothing to resume.
         """
+        began = time.perf_counter()
         self.check(data)
         self.build(data, seed)
         if run is None:
@@ -125,10 +127,14 @@ class TrainedForecaster(Forecaster):
             path = run.checkpoints / "last.safetensors"
             step = load_checkpoint(path, "training")[1]["counters"]["step"]
         with MetricsLog(run.metrics, step, enabled=Processes().leads) as log:
-            self.train(
+            before = run.training_seconds() or 0.0
+            trainer = self.train(
                 data, checkpoints=run.checkpoints, resume=resume, seed=seed, device=device,
                 log=log.write, progress=progress,
             )  # fmt: skip
+            # The steps are not all: what the family finds before them and fits after them counts.
+            seconds = before + time.perf_counter() - began
+            log.write(step=trainer.state.step, end=True, seconds=round(seconds, 3))
         return self
 
     def train(

@@ -8,6 +8,7 @@ from abc import abstractmethod
 import numpy as np
 import xarray as xr
 
+from pyro_msm.data.windows import Forcing
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.calibration import Calibration, calibrate, observation_factor
 from pyro_msm.forecasting.latent import LatentForecaster
@@ -85,7 +86,9 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
         )
 
 
-def check_times(times: np.ndarray, origin: float, index: int, step: float) -> None:
+def check_times(
+    times: np.ndarray, origin: float, index: int, step: float, forcing: Forcing | None = None
+) -> None:
     """Checks the times to which a state is advanced.
 
     Args:
@@ -93,9 +96,11 @@ def check_times(times: np.ndarray, origin: float, index: int, step: float) -> No
         origin: absolute time at which the state's path started.
         index: steps since then; times down to the last but one can still be interpolated.
         step: duration of a step.
+        forcing: what drives the state, if anything does.
 
     Raises:
-        InputError: there are none, they decrease, or they lie before the state.
+        InputError: there are none, they decrease, or they lie before the state or beyond the
+            forcing.
     """
     now = origin + max(0, index - 1) * step
     if not len(times) or (np.diff(times) < 0).any():
@@ -104,6 +109,32 @@ def check_times(times: np.ndarray, origin: float, index: int, step: float) -> No
         raise InputError(
             f"t = {times[0]:g} was asked for, which is before the state at t = {now:g}: "
             "a forecast goes forward only"
+        )
+    check_forcing(forcing, origin, times[-1], step)
+
+
+def check_forcing(forcing: Forcing | None, first: float, last: float, step: float) -> None:
+    """Checks that a forcing covers the times at which a model needs it.
+
+    Args:
+        forcing: what drives the model, if anything does.
+        first: the first of those times.
+        last: the last of them.
+        step: duration of a step, of which a thousandth may be missing.
+
+    Raises:
+        InputError: it begins later or ends earlier.
+    """
+    if forcing is None:
+        return
+    begin, end = float(forcing.times[0]), float(forcing.times[-1])
+    # In single precision, as the times of the forcing are: large ones are rounded alike.
+    spare = 1e-3 * step
+    if float(np.float32(first)) < begin - spare or float(np.float32(last)) > end + spare:
+        raise InputError(
+            f"the forcing goes from t = {begin:g} to {end:g} and is needed from {first:g} to "
+            f"{last:g}: give the initial data forcing(trajectory, forcing_time, component) with "
+            "times of its own that cover this, or forecast less far"
         )
 
 

@@ -132,6 +132,8 @@ class StagedTrainer(Trainer):
             self._entered = stage
             if self.state.step == stage.start and stage.untrained:
                 self._validate()
+            # A recovery does not go back behind what was just done.
+            self._good = (self.state.copy(), self._generators())
         return lambda: stage.loss(self.state.age, self.draws)
 
     def _resume(self) -> None:
@@ -160,6 +162,9 @@ class StagedTrainer(Trainer):
 
     def _fruitless(self) -> bool:
         return self.staged.stage is self.stages[-1] and super()._fruitless()
+
+    def _since(self) -> int:
+        return max(super()._since(), self.stages[-1].start)
 
     def _small(self) -> bool:
         return True

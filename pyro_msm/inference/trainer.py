@@ -195,7 +195,11 @@ class Trainer:
         patience, state = self.settings.patience, self.state
         if patience is None or state.best_error is None:
             return False
-        return state.step >= state.best_step + patience * self.settings.validate_every
+        return state.step >= self._since() + patience * self.settings.validate_every
+
+    def _since(self) -> int:
+        """The step from which on patience is counted."""
+        return self.state.best_step
 
     def batch(self) -> WindowBatch:
         """This process's share of the next minibatch, with the weights of the terms of the loss."""
@@ -309,7 +313,9 @@ class Trainer:
         state = self.state
         at, recoveries, slowdown = state.step, state.recoveries + 1, state.slowdown / 2
         (tensors, counters), generators = self._good
+        best = state.best_error, state.best_step
         state.load(tensors, counters)
+        state.best_error, state.best_step = best  # those weights are kept
         self._set_generators(generators)
         # Another stretch of the random stream: the same one would end in the same place.
         self.draws.manual_seed(self.seed + 7919 * recoveries)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from pyro_msm import data as datasets
 from pyro_msm.data.evenly import evenly
+from pyro_msm.data.gaps import with_gaps
 from pyro_msm.errors import InputError
 from pyro_msm.nn import ScaleSeparation, apply_along_axes
 from pyro_msm.nn.comoving import ANGLE, FourierBasis, energy_angle, wave_numbers
@@ -322,11 +323,23 @@ def _sample(train: xr.Dataset) -> Sample:
     chosen = _spread(count - steps, min(count - steps, max(2, most // len(which))))
     times = train["time"].values
     now, later, first = (
-        torch.tensor(field.isel(trajectory=which, time=index).values).float().nan_to_num_()
+        torch.tensor(_without_gaps(train.isel(trajectory=which, time=index))).float()
         for index in (chosen, chosen + steps, [0])
     )
     lag = float(times[-1] - times[0]) / (count - 1) * steps
     return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], lag)
+
+
+def _without_gaps(part: xr.Dataset) -> np.ndarray:
+    """The field (trajectory, time, channel, *grid), its channels' means where unobserved."""
+    values = with_gaps(part)
+    lost = ~np.isfinite(values)
+    if not lost.any():
+        return values
+    others = tuple(axis for axis in range(values.ndim) if axis != 2)
+    count = np.maximum((~lost).sum(others, keepdims=True), 1)
+    mean = np.where(lost, 0, values).sum(others, keepdims=True) / count
+    return np.where(lost, mean, values)
 
 
 def _spread(count: int, chosen: int) -> np.ndarray:

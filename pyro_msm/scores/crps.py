@@ -24,7 +24,10 @@ def fair_crps(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Returns:
         (…), in the units of the field; NaN where a member is NaN.
     """
-    deviation = np.subtract(np.moveaxis(members, 0, -1), truth[..., np.newaxis], order="C")
+    kind = np.result_type(members, truth, np.float32)
+    deviation = np.subtract(
+        np.moveaxis(members, 0, -1), truth[..., np.newaxis], order="C", dtype=kind
+    )
     deviation.sort(axis=-1)
     return _of_sorted(deviation)
 

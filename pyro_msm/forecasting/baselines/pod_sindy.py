@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
@@ -36,9 +38,18 @@ class PodSindy(PodForecaster):
     threshold suits all coefficients. The filter's window, the rank, the degree and the threshold
     are chosen on the validation split. Integrated by the classical Runge–Kutta scheme, with steps
     of at most a quarter of the fastest linear time scale and a hundredth of the record.
+
+    Args:
+        warmup: number of snapshots that a forecast starts from.
+        budget_seconds: of the search, which then tries the settings in a random order, the same
+            every time; None: all are tried.
     """
 
     name: ClassVar[str] = "pod-sindy"
+
+    def __init__(self, warmup: int = 1, budget_seconds: float | None = None) -> None:
+        super().__init__(warmup)
+        self.budget_seconds = budget_seconds
 
     def _candidates(
         self, coordinates: np.ndarray, only: Choice | None
@@ -67,8 +78,15 @@ class PodSindy(PodForecaster):
         if only:
             yield from fitted(only["window"], only["rank"], only["degree"], [only["threshold"]])
             return
-        for place in itertools.product(windows, ranks, DEGREES):
+        places = list(itertools.product(windows, ranks, DEGREES))
+        end = math.inf
+        if self.budget_seconds is not None:
+            end = time.perf_counter() + self.budget_seconds
+            random.Random(0).shuffle(places)
+        for place in places:
             yield from fitted(*place, THRESHOLDS)
+            if time.perf_counter() > end:
+                return
 
     @staticmethod
     def _advance(

@@ -26,7 +26,12 @@ from pyro_msm.forecasting.led.stages import TrainingData, stages
 from pyro_msm.forecasting.led.stepping import LEDState, Stepping
 from pyro_msm.forecasting.led.validation import free_running_error, reconstruction_error
 from pyro_msm.forecasting.streams import INITIAL, Streams
-from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster, check_times, within_reach
+from pyro_msm.forecasting.trained_latent import (
+    TrainedLatentForecaster,
+    check_forcing,
+    check_times,
+    within_reach,
+)
 from pyro_msm.guides.amortized_snapshot import AmortizedSnapshotGuide
 from pyro_msm.inference.stages import StagedTrainer
 from pyro_msm.models.led import LED
@@ -43,6 +48,7 @@ class LEDForecaster(TrainedLatentForecaster):
 
     name = "led"
     stochastic = True
+    remembers = True
     model: LED
     guide: AmortizedSnapshotGuide
 
@@ -119,8 +125,8 @@ class LEDForecaster(TrainedLatentForecaster):
         """The propagator after ``warmup`` snapshots, and draws of the latents of the last one.
 
         Raises:
-            InputError: another grid, too few snapshots, or no parameters or forcing where the
-                model was trained with them.
+            InputError: another grid, too few snapshots, or no parameters or forcing at their times
+                where the model was trained with them.
         """
         check_drivers(window, self.drivers)
         indices = members if isinstance(members, range) else range(members)
@@ -129,6 +135,7 @@ class LEDForecaster(TrainedLatentForecaster):
         snapshots = window.isel(time=slice(-self.warmup, None))
         mean, std = self._encoded(snapshots)
         times = snapshots["time"].values
+        check_forcing(inputs.forcing, times[0], times[-1], self.step)
         with torch.inference_mode(), one_thread():
             memory = self.model.propagator.start(len(mean))
             if self.warmup > 1:
@@ -144,11 +151,13 @@ class LEDForecaster(TrainedLatentForecaster):
     ) -> tuple[LEDState, np.ndarray]:
         """Steps on the model's own grid of times, and linearly between two of them.
 
+        NaN from where a path has left the model's world.
+
         Raises:
-            InputError: times that decrease or lie before the state.
+            InputError: times that decrease, lie before the state or beyond the forcing.
         """
         times = np.asarray(times, float)
-        check_times(times, state.origin, state.index, self.step)
+        check_times(times, state.origin, state.index, self.step, state.inputs.forcing)
         if generator is not None:
             streams = replace(state.streams, root=root_entropy(generator), _drawn={})
             state = replace(state, streams=streams)
@@ -164,12 +173,16 @@ class LEDForecaster(TrainedLatentForecaster):
         found = (1 - share) * path[right] + share * path[np.maximum(right - 1, 0)]
         propagator = self.model.propagator
         centre, spread = propagator.centre.cpu().numpy(), propagator.spread.cpu().numpy()
-        return ahead, within_reach(found, centre, spread)
+        latents = within_reach(found, centre, spread)
+        gone = np.where(np.isnan(latents[-1]).any(-1, keepdims=True), np.float32(np.nan), 0)
+        ahead = replace(ahead, latent=ahead.latent + gone, before=ahead.before + gone)
+        return ahead, latents
 
     def assimilate(self, state: LEDState, snapshots: xr.Dataset) -> LEDState:
         """Feeds true snapshots to the propagator, whose memory goes on; nothing is reset.
 
-        What the propagator would have predicted meanwhile corrects its pace: see ``Pace``.
+        What the propagator would have predicted meanwhile corrects its pace: see ``Pace``. A path
+        that was lost starts anew, and remembers nothing of before.
 
         Args:
             state: where the forecast stands.
@@ -182,12 +195,12 @@ class LEDForecaster(TrainedLatentForecaster):
         with torch.inference_mode(), one_thread():
             # The state itself is the last thing that the memory has not seen.
             path = mean.expand(shape[0], *mean.shape).flatten(0, 1)
-            now = self._tensor(state.latent).flatten(0, 1).unsqueeze(1)
+            now = self._tensor(np.nan_to_num(state.latent)).flatten(0, 1).unsqueeze(1)
             seen = torch.cat([now, path[:, :-1]], 1)
             before = np.concatenate([[state.origin + self.step * state.index], times[:-1]])
             known = state.inputs.at(before)
             known = known.expand(shape[0], *known.shape).flatten(0, 1)
-            memory = self._tensor(state.memory).flatten(0, 1)
+            memory = self._tensor(np.nan_to_num(state.memory)).flatten(0, 1)
             memory = self.model.propagator(seen, known, memory)[1].cpu().numpy()
             streams = state.streams.restarted()
             latent = self._drawn(mean[:, -1], std[:, -1], streams)
@@ -201,7 +214,9 @@ class LEDForecaster(TrainedLatentForecaster):
         """The pace after true latents (time, 1, trajectory, latent), one a step."""
         predicted = Stepping(self.model.propagator, self.step, 0.0).run(state, len(seen))[0]
         spread = self.model.propagator.spread.cpu().numpy()
-        shown = np.broadcast_to(seen, predicted.shape)
+        # A lost path tells nothing of its pace, as one that stands still.
+        known = np.isfinite(predicted).all((0, -1))[..., np.newaxis]
+        predicted, shown = (np.where(known, path, 0.0) for path in (predicted, seen))
         return state.pace.corrected(predicted / spread, shown / spread)
 
     def decode(self, latents: np.ndarray) -> xr.Dataset:
@@ -275,7 +290,8 @@ class LEDForecaster(TrainedLatentForecaster):
         }
 
     def _inputs(self, data: xr.Dataset) -> KnownInputs:
-        return KnownInputs.of(data, self.step, self.led.clock, self.led.forcing, self.device)
+        forced = bool(self.drivers["forcing"])
+        return KnownInputs.of(data, self.step, self.led.clock, forced, self.device)
 
     def _shape(self) -> tuple[int, ...]:
         if self.variable == "particles":

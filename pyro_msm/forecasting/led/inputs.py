@@ -47,10 +47,7 @@ class KnownInputs:
         if "parameters" in data:
             parameters = _tensor(data["parameters"].values, device)
         if forcing and "forcing" in data:
-            values = data["forcing"]
-            series = Forcing(
-                _tensor(values[values.dims[1]].values, device), _tensor(values.values, device)
-            )
+            series = Forcing.of(data["forcing"], device)
         return cls(step, tuple(clock), parameters, series, data.sizes["trajectory"], device)
 
     def at(self, times: np.ndarray) -> Tensor:
