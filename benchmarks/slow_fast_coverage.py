@@ -15,6 +15,7 @@ import xarray as xr
 from pyro_msm.config import SlowFastConfig, TrainingConfig
 from pyro_msm.data import systems
 from pyro_msm.forecasting.slow_fast.forecaster import SlowFastForecaster
+from pyro_msm.scores.effective import central_band
 
 STEP, FIRST_SEED = 0.01, 1000
 
@@ -56,7 +57,7 @@ def simulated(truth, name, paths, duration, seed):
 
 def held(forecaster, truth, x, each=False):
     draws, exact = forecaster.draws(x, 100)[0], truth.drift(x)
-    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    low, high = central_band(draws)
     inside = (low <= exact) & (exact <= high)
     if each:
         return inside

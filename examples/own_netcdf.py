@@ -76,7 +76,7 @@ def draw(ensemble: xr.DataTree, path: Path) -> None:
     """Truth, mean and 90 % band at one probe of the test run."""
     members = ensemble["posterior_predictive"]["field"].isel(trajectory=0, channel=0, x=10)
     truth = ensemble["observed_data"]["field"].isel(trajectory=0, channel=0, x=10)
-    low, high = members.quantile([0.05, 0.95], ("chain", "draw"))
+    low, high = members.quantile([0.05, 0.95], ("chain", "draw"), method="weibull")
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.fill_between(truth["time"], low, high, alpha=0.3, label="90 % band")
     axes.plot(truth["time"], members.mean(("chain", "draw")), label="mean")

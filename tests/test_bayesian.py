@@ -26,6 +26,7 @@ from pyro_msm.models.bayesian import DISPERSION_SCALE, DrawnDynamics, WeightPrio
 from pyro_msm.runs import RunDirectory
 from tests.small_fields import (
     SIZES,
+    forecaster,
     model_and_guide,
     tiny_configuration,
     training_windows,
@@ -33,6 +34,7 @@ from tests.small_fields import (
     with_drivers,
     with_mask,
 )
+from tests.small_paths import Walk, random_walks
 from tests.synthetic_ensemble import synthetic_ensemble
 
 DATA = travelling_waves()
@@ -398,6 +400,25 @@ def test_predictive_checks_tell_a_truth_that_the_model_would_not_draw():
     tree["observed_data"]["field"] = tree["observed_data"]["field"] * 3
     p = analysis.predictive_checks(tree)["p_value"]
     assert (p.sel(statistic=["standard deviation", "largest value"]) == 1 / 20).all()
+
+
+def test_predictive_checks_see_both_axes_of_a_plane_and_no_space_of_a_path():
+    waves = travelling_waves(grid=(20, 20))
+    plane = rollout(forecaster(waves), waves, 4)
+    flat = plane.copy()
+    for group in ("posterior_predictive", "observed_data"):
+        flat[group] = flat[group].to_dataset()[["field"]].transpose(..., "y", "x")
+    rough, turned = (
+        analysis.predictive_checks(each)["observed"].sel(statistic="change in space")
+        for each in (plane, flat)
+    )
+    np.testing.assert_allclose(rough, turned, rtol=1e-5)
+    walks = random_walks(splits=("train", "test", "test"))
+    checks = analysis.predictive_checks(rollout(Walk(), walks, members=4))
+    assert "change in space" not in checks["statistic"]
+    nothing = {"nothing": lambda path: np.nan}
+    checks = analysis.predictive_checks(rollout(Walk(), walks, members=4), statistics=nothing)
+    assert np.isnan(checks["p_value"]).all()
 
 
 def test_predictive_checks_leave_out_gaps_and_lost_members():

@@ -65,6 +65,15 @@ def test_values_on_the_boundary_have_a_finite_density() -> None:
     assert torch.isfinite(law.log_prob(edges)).all()
 
 
+@pytest.mark.parametrize("low", [-0.5, 3.0, 100.0])
+def test_walls_are_alike_wherever_the_box_stands(low: float) -> None:
+    box = torch.full((1,), low), torch.full((1,), low + 1.0)
+    law = BoundedMixture(torch.zeros(2), torch.zeros(2, 1), torch.ones(2, 1, 1), *box)
+    at_walls = [float(law.log_prob(end)) for end in box]
+    assert at_walls[0] == pytest.approx(at_walls[1], abs=0.1)
+    assert at_walls[0] > -130
+
+
 def test_transported_numbers_follow_the_law() -> None:
     law = mixture(1)
     generator = torch.Generator().manual_seed(1)

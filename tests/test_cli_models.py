@@ -82,6 +82,7 @@ def test_an_ensemble_of_other_weights_is_not_scored(
         assert "other weights than those that are there now" in refused.stderr
         assert "pyro-msm rollout RUN --force" in refused.stderr
     assert cli("rollout", run, "--quiet", "--force").exit_code == 0
+    assert "has no scores yet" in cli("report", run).stderr
     for command in ("evaluate", "report"):
         assert cli(command, run, "--quiet").exit_code == 0
 

@@ -22,7 +22,7 @@ from pyro_msm.inference.fisher import (
     log_evidence,
     objective,
 )
-from pyro_msm.models.slow_fast import AveragedSDE, Averages, PathBatch, log_likelihood
+from pyro_msm.models.slow_fast import LEAST, AveragedSDE, Averages, PathBatch, log_likelihood
 from pyro_msm.nn.flows import InvariantLaw, base_points
 from tests.linear_coupling import SIGMA, bare, linear, path, rotating
 
@@ -186,6 +186,33 @@ def test_the_linearisation_has_the_gradient_of_the_objective(coupling, condition
     (gradient,) = torch.autograd.grad(objective(model, seen, base, u), u)
     there = linearise(model, seen, base, u.detach())
     torch.testing.assert_close(u.detach() - there.jacobian.mT @ there.residual, gradient)
+
+
+def test_a_linear_diffusion_stays_positive_far_from_the_origin():
+    centre, width = torch.zeros(2).double(), torch.ones(2).double()
+    model = AveragedSDE(rotating(), centre, width, bins=4, hidden=3, linear=True)
+    generator = torch.Generator().manual_seed(0)
+    model.restrict(model.start(generator), *model_directions(len(model.scale)))
+    x, base = 3 * increments(40, 2).place, base_points(16, 3, sets=1)
+    at_origin = model.averages_at(torch.zeros(4).double(), x, base).covariance
+    least = LEAST * torch.linalg.eigvalsh(at_origin).min()
+    smallest, plain = [], []
+    for _ in range(20):
+        c = 20 * torch.randn(4, generator=generator, dtype=torch.float64)
+        found = model.averages_at(c, x, base)
+        smallest.append(torch.linalg.eigvalsh(found.covariance).min())
+        assert torch.isfinite(log_likelihood(increments(40, 2), found))
+        near = model.averages_at(1e-3 * c, x, base).covariance  # by far too small to be changed
+        plain.append(torch.linalg.eigvalsh(at_origin + 1e3 * (near - at_origin)).min())
+    assert min(plain) < 0
+    assert min(smallest) >= 0.999 * least
+
+
+def model_directions(weights: int) -> tuple[Tensor, Tensor]:
+    """Four random orthonormal directions, and their units."""
+    g = torch.Generator().manual_seed(1)
+    basis = torch.linalg.qr(torch.randn(weights, 4, generator=g, dtype=torch.float64))[0]
+    return basis, torch.ones(4, dtype=torch.float64)
 
 
 def test_every_weight_of_a_conditional_law_matters():

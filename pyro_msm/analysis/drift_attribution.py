@@ -31,8 +31,9 @@ def drift_attribution(forecaster: MultiscaleForecaster, data: xr.Dataset) -> dic
 
     Returns:
         ``share``; ``by_component``, the same when one component of η at a time is held;
-        ``by_time`` over ``time`` and ``by_point`` (channel, points of ζ): Σ(f − f₀)² there over the
-        mean Σ(f − f̄)² of all. None without a microscale.
+        ``by_time`` over ``time`` and ``by_point`` (channel, points of ζ): Σ(f − f₀ − mean)² there
+        over the mean Σ(f − f̄)² of all, the mean that of f − f₀ over times and trajectories. None
+        without a microscale.
     """
     network = forecaster.model.network
     if not network.micro:

@@ -48,9 +48,9 @@ def metastable_states(
 ) -> MetastableStates:
     """Spectral clustering of latent paths in their leading principal components.
 
-    Graph of the mutual ``NEIGHBOURS`` nearest neighbours, eigenvectors of its normalised Laplacian,
-    k-means on their rows (Ng, Jordan and Weiss 2002; for latents of effective dynamics, Vlachas et
-    al. 2022).
+    Graph of the ``NEIGHBOURS`` nearest neighbours (of either one), eigenvectors of its normalised
+    Laplacian, k-means on their rows (Ng, Jordan and Weiss 2002; for latents of effective dynamics,
+    Vlachas et al. 2022).
 
     Args:
         latents: (trajectory, time, latent), evenly spaced in time.

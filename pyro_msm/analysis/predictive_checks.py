@@ -12,30 +12,34 @@ from pyro_msm.errors import InputError
 
 Statistic = Callable[[np.ndarray], float]
 
+ROUGHNESS = "change in space"
+
 
 def _change(field: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(np.square(np.diff(field, axis=0)))))
 
 
 def _roughness(field: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.square(np.diff(field, axis=-1)))))
+    steps = [np.diff(field, axis=axis).ravel() for axis in range(2, field.ndim)]
+    return float(np.sqrt(np.nanmean(np.square(np.concatenate(steps)))))
 
 
 #: What is compared by default, of a field (time, channel, x[, y]): its level, its size, its peak,
-#: and the root mean square of its changes from time to time and from point to point.
+#: and the root mean square of its changes from time to time and from point to point; of what has
+#: no grid the last one is left out.
 STATISTICS: dict[str, Statistic] = {
     "mean": lambda field: float(np.nanmean(field)),
     "standard deviation": lambda field: float(np.nanstd(field)),
     "largest value": lambda field: float(np.nanmax(field)),
     "change in time": _change,
-    "change in space": _roughness,
+    ROUGHNESS: _roughness,
 }
 
 
 def predictive_checks(
     ensemble: xr.DataTree,
     group: str = "posterior_predictive",
-    statistics: Mapping[str, Statistic] = STATISTICS,
+    statistics: Mapping[str, Statistic] | None = None,
 ) -> xr.Dataset:
     """Statistics of the truth beside those of fields that the model draws (Gelman, Meng & Stern,
     Statistica Sinica 6, 1996).
@@ -48,10 +52,12 @@ def predictive_checks(
     Args:
         ensemble: from ``rollout`` or ``prior_predictive``.
         group: "posterior_predictive" or "prior_predictive".
-        statistics: functions of a field (time, …), NaN where nothing was observed, by name.
+        statistics: functions of a field (time, …), NaN where nothing was observed, by name; None:
+            ``STATISTICS``.
 
     Returns:
-        ``observed`` and ``p_value`` (statistic, trajectory); ``drawn`` (statistic, member,
+        ``observed`` and ``p_value`` (statistic, trajectory), NaN where there is no statistic of the
+        truth or of any member; ``drawn`` (statistic, member,
         trajectory), NaN for members that have diverged, which do not count.
 
     Raises:
@@ -63,7 +69,10 @@ def predictive_checks(
             "rollout and prior_predictive"
         )
     truth, constant = (ensemble[name].to_dataset() for name in ("observed_data", "constant_data"))
-    name = kind_of(truth).name
+    kind = kind_of(truth)
+    if statistics is None:
+        statistics = {n: s for n, s in STATISTICS.items() if kind.spatial or n != ROUGHNESS}
+    name = kind.name
     drawn, observed = ensemble[group].to_dataset()[name], truth[name]
     if "mask" in constant:
         observed = observed.where(constant["mask"])
@@ -80,14 +89,15 @@ def predictive_checks(
             if np.isfinite(one).all():
                 one = np.where(gaps, np.nan, one)
                 values[:, member, trajectory] = [statistics[each](one) for each in names]
-    above = (values >= of_truth[:, None]).sum(1)
+    above, finite = (values >= of_truth[:, None]).sum(1), np.isfinite(values).sum(1)
+    known = np.isfinite(of_truth) & (finite > 0)
     return xr.Dataset(
         {
             "observed": (("statistic", "trajectory"), of_truth),
             "drawn": (("statistic", "member", "trajectory"), values),
             "p_value": (
                 ("statistic", "trajectory"),
-                (1 + above) / (1 + np.isfinite(values).sum(1)),
+                np.where(known, (1 + above) / (1 + finite), np.nan),
             ),
         },
         {"statistic": names},

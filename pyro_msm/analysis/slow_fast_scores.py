@@ -137,7 +137,7 @@ def _shown(
     diffusion = np.diagonal(diffusion, axis1=-2, axis2=-1)
     result: dict[str, Any] = {"x": x}
     for name, draws in (("drift", drift), ("diffusion", diffusion)):
-        low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+        low, high = effective.central_band(draws)
         result[name] = {"mean": draws.mean(0), "low": low, "high": high, "others": {}}
     for name, each in comparators.items():
         result["drift"]["others"][name] = each.drift(x)
@@ -196,7 +196,8 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
         return []
     told = (
         f"The effective drift is within {100 * result['drift_error']:.2g}\u00a0% of the exact one; "
-        f"no estimate of {result['effective_parameters']:.2g} parameters from this path does better"
-        f" than {100 * result['information_bound']:.2g}\u00a0% on average."
+        f"unbiased estimates of {result['effective_parameters']:.2g} free parameters from this path"
+        f" have {100 * result['information_bound']:.2g}\u00a0% on average, and only what the"
+        " coupling and the prior tell can do better."
     )
     return [told]

@@ -194,7 +194,7 @@ def rollout(
         store: "nc", "zarr" or "latents"; None: nc, or zarr where that takes more than ``memory``.
         memory: GiB to work with.
         scheduler: of a Dask cluster, as for ``cluster.workers``.
-        force: replace the ensemble that is there.
+        force: replace the ensemble that is there, whose scores go with it.
 
     Returns:
         ``RUN/ensemble.nc`` or ``RUN/ensemble.zarr``.
@@ -235,6 +235,7 @@ def rollout(
                        "command again to go on from there.", err=True)  # fmt: skip
             raise typer.Exit(INTERRUPTED) from None
     remove(other)
+    remove(run.scores)  # they were those of the ensemble before
     return written
 
 

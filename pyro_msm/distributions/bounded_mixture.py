@@ -9,6 +9,7 @@ from pyro.distributions import MixtureSameFamily, MultivariateNormal, Transforme
 from torch import Tensor
 from torch.distributions import Categorical, constraints
 from torch.distributions.transforms import AffineTransform, SigmoidTransform
+from torch.nn import functional
 
 
 class BoundedMixture(TransformedDistribution):
@@ -28,7 +29,7 @@ class BoundedMixture(TransformedDistribution):
         scale_tril: (…, K, D, D) Cholesky factors of its covariances.
         low, high: (D,) bounds a < b of the box.
 
-    Values on the boundary count as half a rounding error inside.
+    Values on the boundary count as a rounding error inside.
 
     Example:
         >>> law = BoundedMixture(
@@ -66,8 +67,12 @@ class BoundedMixture(TransformedDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density of x, (…,) of (…, D)."""
-        margin = torch.finfo(value.dtype).eps * (self.high - self.low)
-        return super().log_prob(value.clamp(self.low + margin, self.high - margin))
+        width, margin = self.high - self.low, torch.finfo(value.dtype).eps
+        # In units of the box: beside a bound far from 0 the margin would be rounded away.
+        v = ((value - self.low) / width).clamp(margin, 1 - margin).logit()
+        slope = functional.logsigmoid(v) + functional.logsigmoid(-v) + width.log()
+        log_prob: Tensor = self.base_dist.log_prob(v) - slope.sum(-1)
+        return log_prob
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> BoundedMixture:
         """The same law for every element of a larger batch."""

@@ -21,6 +21,9 @@ from pyro_msm.nn.flows import InvariantLaw
 #: Prior standard deviation of the logarithm of a learned noise, relative to what the path shows.
 NOISE_SCALE = 0.3
 
+#: A linear Σ̄ is at least this share of that at the origin.
+LEAST = 0.01
+
 
 @dataclass(frozen=True)
 class Averages:
@@ -162,7 +165,8 @@ class AveragedSDE(PyroModule):
             # torch compiles its forward mode by a function that it deprecates itself.
             warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
             values, slopes = jvp(found, (torch.zeros_like(coordinates),), (coordinates,))[:2]
-        return Averages(*(value + slope for value, slope in zip(values, slopes, strict=True)))
+        drift, covariance, moment = (v + s for v, s in zip(values, slopes, strict=True))
+        return Averages(drift, _above(covariance, LEAST * values[1]), moment)
 
     def averages(self, weights: Tensor, x: Tensor, base: tuple[Tensor, Tensor]) -> Averages:
         """b̄_θ and Σ̄_θ at x (rows, d), by the base points."""
@@ -238,6 +242,13 @@ class AveragedSDE(PyroModule):
         factor = factor.tril(-1) + factor.diagonal().exp().diag()
         root = self.noise @ factor
         return root @ root.mT
+
+
+def _above(covariance: Tensor, least: Tensor) -> Tensor:
+    """Matrices (…, d, d), replaced by ``least`` where they are not larger than that (positive
+    definite) one: far from the origin a linear Σ̄ may become indefinite."""
+    small = torch.linalg.cholesky_ex(covariance - least)[1] > 0
+    return torch.where(small[..., None, None], least, covariance)
 
 
 def log_likelihood(increments: Increments, averages: Averages) -> Tensor:
