@@ -74,7 +74,7 @@ def draw(path, curves, channels):
     """MNAD of each channel against the solver's share of the time."""
     size = 3.4 * len(channels), 3.0
     figure, axes = plt.subplots(1, len(channels), figsize=size, layout="constrained", squeeze=False)
-    looks = {"latent": "k*", "ratio": "k--s", "error_budget": "k-o"}
+    looks = {"latent": "kD", "ratio": "k--s", "error_budget": "k-o"}
     names = {
         "latent": "latent dynamics alone",
         "ratio": "fixed ratio",
@@ -87,7 +87,8 @@ def draw(path, curves, channels):
             ax.plot(100 * np.array(share), error, looks[name], markersize=4, label=names[name])
         ax.set(title=channel, xlabel="time of the solver [%]", yscale="log")
     axes[0, 0].set_ylabel("MNAD")
-    axes[0, 0].legend(frameon=False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=150)
 
 

@@ -57,8 +57,8 @@ def predictive_checks(
 
     Returns:
         ``observed`` and ``p_value`` (statistic, trajectory), NaN where there is no statistic of the
-        truth or of any member; ``drawn`` (statistic, member,
-        trajectory), NaN for members that have diverged, which do not count.
+        truth or of any member; ``drawn`` (statistic, member, trajectory), NaN for members that have
+        diverged, which do not count.
 
     Raises:
         InputError: the ensemble has no such group.

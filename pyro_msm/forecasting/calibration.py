@@ -268,10 +268,7 @@ def _surprise(factors: np.ndarray, moments: _Moments) -> float:
 
 
 def _best(moments: _Moments, terms: np.ndarray, tried: np.ndarray, stride: float) -> np.ndarray:
-    """What each of the factors is best multiplied with, if variances add up, or divided by.
-
-    At most ``stride``.
-    """
+    """What each factor is best multiplied with, if variances add up: from 1/``stride`` to it."""
     least = moments.doubt + terms[-1]
     error = moments.error + moments.doubt
 
