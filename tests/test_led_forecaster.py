@@ -47,7 +47,8 @@ def test_every_parameter_is_trained() -> None:
 
 @pytest.mark.parametrize("stop", [4, 9, 14])
 @pytest.mark.parametrize(
-    "led", [{}, {"shifts": True, "noise": 0.1}, {"shifts": True, "polynomial": 2}]
+    "led",
+    [{}, {"shifts": True, "noise": 0.1}, {"shifts": True, "polynomial": 2}, {"propagator": "sde"}],
 )
 def test_resumed_training_is_the_same_to_the_last_bit(
     tmp_path: Path, stop: int, led: dict[str, Any]

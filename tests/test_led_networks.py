@@ -14,8 +14,9 @@ from pyro_msm.forecasting.led.basis import fill, measured, rolled
 from pyro_msm.guides.amortized_snapshot import AmortizedSnapshotGuide
 from pyro_msm.models.led import LED, PathBatch, SnapshotBatch, step_law
 from pyro_msm.nn.autoencoder import ConvolutionalDecoder, ConvolutionalEncoder, FieldBasis
+from pyro_msm.nn.latent_dynamics import Step
 from pyro_msm.nn.particle_sets import MixtureHead, SetEncoder
-from pyro_msm.nn.propagator import Propagator, Step
+from pyro_msm.nn.propagator import Propagator
 from pyro_msm.nn.quick_propagator import QuickPropagator
 
 

@@ -26,9 +26,12 @@ class LEDConfig(Section):
     )
     mixture: int = Field(4, ge=1, description="components of the decoder of particles")
     subset: int = Field(200, ge=1, description="random particles of a snapshot that a step sees")
-    propagator: Literal["gru", "lstm", "none"] = Field(
-        "gru", description="recurrent cell; none: a map of the latents without a memory"
+    propagator: Literal["gru", "lstm", "none", "sde"] = Field(
+        "gru",
+        description="recurrent cell; none: a map of the latents without a memory; sde: a "
+        "stochastic differential equation of the latents, the multiscale model's drift in it",
     )
+    substeps: int = Field(1, ge=1, description="Runge-Kutta steps of an sde between snapshots")
     memory: int = Field(32, ge=1, description="size of the cell's hidden state")
     propagator_hidden: int = Field(64, ge=1, description="width of the propagator's perceptron")
     propagator_layers: int = Field(2, ge=1, description="its hidden layers")

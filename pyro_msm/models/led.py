@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from pyro_msm.distributions.bounded_mixture import BoundedMixture
 from pyro_msm.models.multiscale import announced
 from pyro_msm.nn.autoencoder import FieldBasis, FieldDecoder, FieldEncoder
+from pyro_msm.nn.latent_dynamics import LatentDynamics, Step
+from pyro_msm.nn.latent_sde import LatentSDE
 from pyro_msm.nn.particle_sets import MixtureHead, SetEncoder
-from pyro_msm.nn.propagator import Propagator, Step
+from pyro_msm.nn.propagator import Propagator
 
 _instances = itertools.count()
 
@@ -106,12 +108,13 @@ class LED(PyroModule):
         variational: whether the encoder gives a standard deviation (a VAE).
         mixture: components of the decoder of particles.
         inputs: known inputs of a step (forcing, clocks).
-        cell: "gru", "lstm" or "none".
+        cell: "gru", "lstm", "none", or "sde" for a ``LatentSDE``.
         memory: size of the cell's hidden state.
         propagator_hidden: width of the propagator's perceptron.
         propagator_layers: its hidden layers.
         components: of the propagator's law.
         polynomial: degree of the propagator's polynomial; 0: none.
+        substeps: of a ``LatentSDE`` between two snapshots.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class LED(PyroModule):
         propagator_layers: int = 2,
         components: int = 1,
         polynomial: int = 0,
+        substeps: int = 1,
     ) -> None:
         with pyro.settings.context(module_local_params=True):
             super().__init__(name=f"led{next(_instances)}")
@@ -145,7 +149,7 @@ class LED(PyroModule):
             "variational": variational, "mixture": mixture, "inputs": inputs, "cell": cell,
             "memory": memory, "propagator_hidden": propagator_hidden,
             "propagator_layers": propagator_layers, "components": components,
-            "polynomial": polynomial,
+            "polynomial": polynomial, "substeps": substeps,
         }  # fmt: skip
         self.particles = low is not None
         self.latent = latent
@@ -159,9 +163,14 @@ class LED(PyroModule):
                 periodic="periodic" in boundary,
             )  # fmt: skip
             self.noise = ChannelNoise(shape[0])
-        self.propagator = Propagator(
-            latent, inputs, cell=cell, memory=memory, hidden=propagator_hidden,
-            layers=propagator_layers, components=components, polynomial=polynomial,
+        width: dict[str, int] = {"hidden": propagator_hidden, "layers": propagator_layers}
+        self.propagator: LatentDynamics = (
+            LatentSDE(latent, inputs, **width, substeps=substeps)
+            if cell == "sde"
+            else Propagator(
+                latent, inputs, **width, cell=cell, memory=memory, components=components,
+                polynomial=polynomial,
+            )
         )  # fmt: skip
 
     def new_encoder(self) -> nn.Module:
@@ -210,7 +219,7 @@ class LED(PyroModule):
                 pyro.sample("particles", decoded.to_event(2), obs=batch.particles)
         return state
 
-    def predicted(self, batch: PathBatch, propagator: Propagator) -> tuple[Step, Tensor]:
+    def predicted(self, batch: PathBatch, propagator: LatentDynamics) -> tuple[Step, Tensor]:
         """Laws (batch, N, …) of the target of a batch.
 
         Where it runs free their standard deviations are those that the errors turn out to have:
@@ -269,6 +278,7 @@ class ChannelNoise(nn.Module):
 def step_law(step: Step) -> TorchDistribution:
     """A propagator's law as a distribution over (…, latent)."""
     if step.mean.shape[-2] == 1:
-        return Normal(step.mean.squeeze(-2), step.log_std.exp()).to_event(1)
+        std = step.log_std.exp().expand_as(step.mean).squeeze(-2)
+        return Normal(step.mean.squeeze(-2), std).to_event(1)
     parts = Normal(step.mean, step.log_std.exp()).to_event(1)
     return MixtureSameFamily(Categorical(logits=step.logits), parts)

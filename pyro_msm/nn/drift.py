@@ -90,15 +90,24 @@ class MicroDrift(nn.Module):
             learned projection otherwise.
         hidden: width of the hidden layers.
         layers: number of hidden layers.
+        scale: factor on the initial weights of the last layer.
     """
 
     def __init__(
-        self, micro: int, macro_values: int, context: int, view: int, hidden: int, layers: int
+        self,
+        micro: int,
+        macro_values: int,
+        context: int,
+        view: int,
+        hidden: int,
+        layers: int,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         projects = view < macro_values
         self.view = nn.Linear(macro_values, view) if projects else nn.Identity()
-        self.network = mlp(micro + min(view, macro_values) + context, micro, hidden, layers)
+        seen = micro + min(view, macro_values) + context
+        self.network = mlp(seen, micro, hidden, layers, scale)
 
     def forward(self, micro: Tensor, macro: Tensor, context: Tensor | None) -> Tensor:
         """η (…, n_η), flattened ζ (…, macro values) and context (…, width) → dη/dt (…, n_η)."""

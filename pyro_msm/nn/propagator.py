@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pyro_msm.nn.latent_dynamics import LatentDynamics, Step
 from pyro_msm.nn.polynomial import Polynomial
 from pyro_msm.nn.residual import ResidualMLP
 
@@ -14,44 +15,7 @@ from pyro_msm.nn.residual import ResidualMLP
 CELLS: dict[str, tuple[type[nn.GRU | nn.LSTM], int]] = {"gru": (nn.GRU, 1), "lstm": (nn.LSTM, 2)}
 
 
-class Step(NamedTuple):
-    """A propagator's law of the next latents: a mixture of diagonal normals.
-
-    With one component it is a normal law around a prediction.
-
-    Attributes:
-        logits: (…, K) unnormalised log weights.
-        mean: (…, K, latent).
-        log_std: broadcasts to (…, K, latent).
-    """
-
-    logits: Tensor
-    mean: Tensor
-    log_std: Tensor
-
-    def expected(self) -> Tensor:
-        """(…, latent) mean of the law."""
-        return (self.logits.softmax(-1).unsqueeze(-1) * self.mean).sum(-2)
-
-    def draw(self, normal: Tensor, factor: float = 1.0) -> Tensor:
-        """A draw (…, latent) made of standard normal numbers (…, 1 + latent).
-
-        The first of them chooses the component. ``factor`` widens the law about its mean.
-        """
-        uniform = torch.special.ndtr(normal[..., :1])
-        levels = self.logits.softmax(-1).cumsum(-1)[..., :-1]
-        place = (uniform >= levels).sum(-1)[..., None, None]
-        place = place.expand(*place.shape[:-1], self.mean.shape[-1])
-        mean = self.mean.gather(-2, place).squeeze(-2)
-        std = self.log_std.exp().expand(self.mean.shape).gather(-2, place).squeeze(-2)
-        drawn = mean + std * normal[..., 1:]
-        if factor == 1.0:
-            return drawn
-        centre = self.expected()
-        return centre + factor * (drawn - centre)
-
-
-class Propagator(nn.Module):
+class Propagator(LatentDynamics):
     """One step in time of a latent state, with or without a memory.
 
     A gated cell reads the latents z and the known inputs f and remembers; a residual perceptron
@@ -67,17 +31,7 @@ class Propagator(nn.Module):
         layers: its hidden layers.
         components: of the law of a step; 1 is a normal law whose spread does not vary.
         polynomial: degree of a polynomial of z whose increment the perceptron corrects; 0: none.
-
-    The buffers ``centre``, ``spread`` and ``rate`` hold mean and standard deviation of the latents
-    and the standard deviation of their increments; ``inputs_centre`` and ``inputs_spread`` are
-    those of the known inputs.
     """
-
-    centre: Tensor
-    spread: Tensor
-    rate: Tensor
-    inputs_centre: Tensor
-    inputs_spread: Tensor
 
     def __init__(
         self,
@@ -91,8 +45,8 @@ class Propagator(nn.Module):
         components: int = 1,
         polynomial: int = 0,
     ) -> None:
-        super().__init__()
-        self.latent, self.components = latent, components
+        super().__init__(latent, inputs)
+        self.components = components
         self.memory = 0 if cell == "none" else memory
         self.cell: nn.GRU | nn.LSTM | None = None
         self.state_size = 0
@@ -107,32 +61,14 @@ class Propagator(nn.Module):
             latent + inputs + self.memory, outputs, hidden, layers, scale=0.0 if polynomial else 0.1
         )
         self.log_std = nn.Parameter(torch.full((latent,), 0.0 if polynomial else -2.0))
-        self.register_buffer("centre", torch.zeros(latent))
-        self.register_buffer("spread", torch.ones(latent))
-        self.register_buffer("rate", torch.ones(latent))
-        self.register_buffer("inputs_centre", torch.zeros(inputs))
-        self.register_buffer("inputs_spread", torch.ones(inputs))
 
     @property
     def typical_log_std(self) -> Tensor:
         """(latent,) that of a step, in units of ``rate``: a factor on what a polynomial leaves."""
         return self.log_std if self.polynomial is None else self.log_std + self.polynomial.log_left
 
-    def start(self, batch: int) -> Tensor:
-        """The hidden state before anything has been seen, (batch, state_size)."""
-        return self.centre.new_zeros(batch, self.state_size)
-
     def forward(self, latents: Tensor, inputs: Tensor, state: Tensor) -> tuple[Step, Tensor]:
-        """Laws of the latents one step after each of those given.
-
-        Args:
-            latents: (batch, N, latent), one after the other in time.
-            inputs: (batch, N, inputs) known inputs of each step.
-            state: (batch, state_size) hidden state before the first of them.
-
-        Returns:
-            Laws (batch, N, …), and the hidden state after the last step.
-        """
+        """Laws of the latents one step after each of those given: see the base."""
         inputs = (inputs - self.inputs_centre) / self.inputs_spread
         scaled = (latents - self.centre) / self.spread
         seen = torch.cat([scaled, inputs], -1)
@@ -159,21 +95,3 @@ class Propagator(nn.Module):
             return memory, hidden.squeeze(0)
         memory, hidden = cell(seen, parts)
         return memory, torch.cat(hidden, -1).squeeze(0)
-
-    def free(self, latent: Tensor, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected latents of steps that each start from the one before.
-
-        Args:
-            latent: (batch, latent) at the start.
-            inputs: (batch, N, inputs).
-            state: (batch, state_size).
-
-        Returns:
-            (batch, N, latent), and the hidden state after the last step.
-        """
-        path = []
-        for number in range(inputs.shape[1]):
-            law, state = self(latent.unsqueeze(1), inputs[:, number : number + 1], state)
-            latent = law.expected().squeeze(1)
-            path.append(latent)
-        return torch.stack(path, 1), state

@@ -61,6 +61,11 @@ def check_trainable(
             f"led.polynomial = {led.polynomial} of led.latent = {led.latent} has {count} "
             f"monomials, more than {MONOMIALS}: take a lower degree or fewer latents"
         )
+    if led.propagator == "sde" and (led.components > 1 or led.polynomial):
+        raise InputError(
+            "led.propagator = 'sde' has a normal law around its own drift; got led.components = "
+            f"{led.components} and led.polynomial = {led.polynomial}: leave them at 1 and 0"
+        )
     needed = max(warmup, 2) + 1
     if train.sizes["time"] < needed:
         raise InputError(
@@ -88,7 +93,7 @@ def new_model(train: xr.Dataset, led: LEDConfig, inputs: int) -> LED:
         "mixture": led.mixture, "network": led.autoencoder, "cell": led.propagator,
         "memory": led.memory, "propagator_hidden": led.propagator_hidden,
         "propagator_layers": led.propagator_layers, "components": led.components, "inputs": inputs,
-        "polynomial": led.polynomial,
+        "polynomial": led.polynomial, "substeps": led.substeps,
     }  # fmt: skip
     kind = datasets.variable(train)
     values = train[kind].values

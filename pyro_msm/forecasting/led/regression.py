@@ -7,8 +7,8 @@ import logging
 import torch
 from torch import Tensor
 
+from pyro_msm.nn.latent_dynamics import LatentDynamics
 from pyro_msm.nn.polynomial import Polynomial
-from pyro_msm.nn.propagator import Propagator
 
 logger = logging.getLogger("pyro_msm")
 
@@ -18,7 +18,7 @@ RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 HELD_OUT, RUNS, STEPS = 0.2, 32, 200
 
 
-def fit_polynomial(propagator: Propagator, latents: Tensor) -> None:
+def fit_polynomial(propagator: LatentDynamics, latents: Tensor) -> None:
     """Fits the polynomial to the increments of latents, where the propagator has one.
 
     The penalty is the one with which free runs over the last times, which the regression does not

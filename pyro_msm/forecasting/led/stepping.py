@@ -13,6 +13,7 @@ from pyro_msm.environment import one_thread
 from pyro_msm.forecasting.led.inputs import KnownInputs
 from pyro_msm.forecasting.led.pace import Pace
 from pyro_msm.forecasting.streams import Streams
+from pyro_msm.nn.latent_dynamics import LatentDynamics
 from pyro_msm.nn.propagator import Propagator
 from pyro_msm.nn.quick_propagator import QuickPropagator
 
@@ -59,7 +60,7 @@ class Stepping:
         dispersion: factor on the standard deviation of its noise.
     """
 
-    propagator: Propagator
+    propagator: LatentDynamics
     step: float
     dispersion: float
 
@@ -71,7 +72,7 @@ class Stepping:
             return path, state
         latent: np.ndarray = state.latent.reshape(-1, size)
         memory: np.ndarray = state.memory.reshape(len(latent), state.memory.shape[-1])
-        take = self._predicted() if self.propagator.components == 1 else self._drawn()
+        take = self._stepper()
         pace = state.pace.factor.reshape(-1, 1)
         for first in range(0, count, BLOCK):
             rows = range(first, min(first + BLOCK, count))
@@ -95,9 +96,13 @@ class Stepping:
             return None
         return streams.normal(first, count, 1 + size)
 
-    def _predicted(self) -> Stepper:
+    def _stepper(self) -> Stepper:
+        if isinstance(self.propagator, Propagator) and self.propagator.components == 1:
+            return self._predicted(QuickPropagator(self.propagator))
+        return self._drawn()
+
+    def _predicted(self, quick: QuickPropagator) -> Stepper:
         """A step to what a single component predicts, and noise about it."""
-        quick = QuickPropagator(self.propagator)
 
         def take(latent: Any, known: Any, memory: Any, noise: Any) -> Any:
             latent, memory = quick(latent, known, memory)
@@ -108,7 +113,7 @@ class Stepping:
         return take
 
     def _drawn(self) -> Stepper:
-        """A step to a draw from the mixture."""
+        """A step to a draw from the propagator's law, or to its mean."""
         device = self.propagator.centre.device
 
         def tensor(values: np.ndarray) -> torch.Tensor:
@@ -118,7 +123,10 @@ class Stepping:
             with torch.inference_mode(), one_thread():
                 parts = tensor(latent)[:, None], tensor(known)[:, None]
                 law, after = self.propagator(*parts, tensor(memory))
-                latent = law.draw(tensor(noise)[:, None], self.dispersion)[:, 0]
+                found = law.expected()
+                if noise is not None:
+                    found = law.draw(tensor(noise)[:, None], self.dispersion)
+                latent = found[:, 0]
             return latent.cpu().numpy(), after.cpu().numpy()
 
         return take
