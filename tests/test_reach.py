@@ -28,8 +28,10 @@ def test_reach_is_the_largest_of_all_encoded_snapshots():
     made = forecaster(DATA)
     found = Reach.of(made.guide, windows(DATA))
     size = made.model.network.macro_values
-    # Windows of 6 snapshots, 3 steps apart, end to end.
-    seen = made.encoded(datasets.select(DATA, "train"))[:, :: windows(DATA).stride]
+    # Windows of 6 snapshots, 3 steps apart, end to end, and one that ends where the data do.
+    last = len(TIMES) - 1
+    steps = sorted({*range(0, last - last % 15 + 1, 3), *range(last - 15, last + 1, 3)})
+    seen = made.encoded(datasets.select(DATA, "train"))[:, steps]
     farthest = scaled(made, seen).max((0, 1))
     assert found.macro == pytest.approx(farthest[:size].max(), rel=1e-5)
     np.testing.assert_allclose(found.micro, farthest[size:], rtol=1e-5)

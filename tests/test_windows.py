@@ -297,3 +297,12 @@ def test_chunks_that_are_lost_in_use_are_told(tmp_path, nothing_fits):
         InputError, match=r"waves.zarr cannot be read any more \(values are missing"
     ):
         windows.cut(torch.tensor([0]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("count", [30, 31, 33, 9])
+def test_windows_end_to_end_reach_the_end(count):
+    windows = Windows(travelling_waves(count=count), length=5, stride=2, snapshots=1)
+    starts = windows.end_to_end()
+    assert starts[0] == 0
+    assert int(starts[-1]) + 8 == count - 1
+    assert (starts.diff() <= 8).all()

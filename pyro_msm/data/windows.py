@@ -221,8 +221,9 @@ class Windows:
         return start[:, None, None] + self._relative[:, None] + torch.arange(self.snapshots)
 
     def end_to_end(self) -> Tensor:
-        """(n,) time steps at which windows start that together cover a trajectory."""
-        return torch.arange(0, self._last_start + 1, int(self._relative[-1]))
+        """(n,) time steps at which windows start that together cover a trajectory to its end."""
+        starts = torch.arange(0, self._last_start, int(self._relative[-1]))
+        return torch.cat([starts, torch.tensor([self._last_start])])
 
     def cut(self, trajectory: Tensor, start: Tensor) -> WindowBatch:
         """The windows of given trajectories (batch,) that start at given time steps (batch,)."""
