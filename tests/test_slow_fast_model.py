@@ -157,6 +157,16 @@ def test_drawing_inverts_the_density_of_several_components():
     torch.testing.assert_close(back, z, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("fast", [3, 10])
+@pytest.mark.parametrize("count", [32, 64, 4096])
+def test_fixed_base_points_have_no_outliers(fast, count):
+    """A coordinate on the edge of Sobol's cube would be eight standard deviations away."""
+    z, mass = base_points(count, fast, sets=1)
+    assert float(z.abs().max()) < 4
+    assert (mass @ z[0]).abs().max() < 1e-12
+    assert (mass @ z[0].square() - 1).abs().max() < 0.05
+
+
 @pytest.mark.parametrize("fast", [1, 3])
 def test_base_points_are_unbiased(fast):
     g = torch.Generator().manual_seed(0)

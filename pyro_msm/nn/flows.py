@@ -102,7 +102,9 @@ def base_points(
         [3.0, 3.0]
     """
     if generator is None:
-        shift = torch.full((sets, 1, fast), 0.5, dtype=torch.float64)
+        # The middle of the cells of the grid, and of Sobol's.
+        middle = 0.5 if fast == 1 else 0.5 / count
+        shift = torch.full((sets, 1, fast), middle, dtype=torch.float64)
     else:
         shift = torch.rand(sets, 1, fast, dtype=torch.float64, generator=generator)
     if fast == 1:
