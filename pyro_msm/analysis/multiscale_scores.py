@@ -11,6 +11,7 @@ from pyro_msm.analysis import plots
 from pyro_msm.analysis.drift_attribution import drift_attribution
 from pyro_msm.analysis.family_scores import Evaluated
 from pyro_msm.analysis.sections import Section
+from pyro_msm.analysis.wording import percent
 
 
 def scores(run: Evaluated) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
     found = result.get("drift_attribution")
     if not found or found["share"] is None:
         return []
-    share = f"{100 * found['share']:.2g}\u00a0%"
+    share = percent(found["share"])
     sentence = (
         f"With the micro state held at its mean, the rate at which the macro state moves would "
         f"differ by {share} of its variance (along the {found['split']} paths): so much does the "

@@ -10,6 +10,7 @@ import numpy as np
 from pyro_msm.analysis.plain_particles import baseline, particles
 from pyro_msm.analysis.plain_uncertainty import scales, sources, trust
 from pyro_msm.analysis.score_rows import leading
+from pyro_msm.analysis.wording import how_many, percent
 
 # Spread–skill within these bounds counts as right.
 RIGHT = (0.8, 1.25)
@@ -46,12 +47,12 @@ def _error(result: Mapping[str, Any]) -> str:
             return "There is no time at which all forecasts are finite, so no error can be given."
         return f"Errors can be given up to lead time {until:.3g} only: see the figures."
     each = [e for e in error["per_trajectory"] if e is not None]
-    between = f" (between {_percent(min(each))} and {_percent(max(each))})" if len(each) > 1 else ""
+    between = f" (between {percent(min(each))} and {percent(max(each))})" if len(each) > 1 else ""
     whose = f"the {result.get('variable', 'field')}'s size"
     against = "the truth" if _exact(result) else "noisy observations"
     text = (
-        f"On {_trajectories(result)} {which}, the forecast is off by {_percent(error['mean'])} of "
-        f"{whose} on average{between}, measured against {against}."
+        f"On {how_many(result['trajectories'])} {which}, the forecast is off by "
+        f"{percent(error['mean'])} of {whose} on average{between}, measured against {against}."
     )
     if result.get("variable") == "path":
         text += " That counts times at which the path is close to zero as much as others: CRPS, in "
@@ -66,12 +67,12 @@ def _floor(result: Mapping[str, Any]) -> str:
     if _exact(result):
         return ""
     text = (
-        f"A perfect forecast would score {_percent(floor['relative_error']['mean'])}, because the "
+        f"A perfect forecast would score {percent(floor['relative_error']['mean'])}, because the "
         "observations are noisy."
     )
     if clean["mean"] is None:
         return text
-    return f"{text} Against the noise-free truth the forecast is off by {_percent(clean['mean'])}."
+    return f"{text} Against the noise-free truth the forecast is off by {percent(clean['mean'])}."
 
 
 def _exact(result: Mapping[str, Any]) -> bool:
@@ -90,22 +91,22 @@ def _baseline(result: Mapping[str, Any]) -> str:
         return "No baseline was scored beside it, so these numbers cannot be put in proportion."
     name, best = min(known.items(), key=lambda item: item[1]["mean"])
     if own is None:
-        return f"The best baseline, {name}, reaches {_percent(best['mean'])}."
+        return f"The best baseline, {name}, reaches {percent(best['mean'])}."
     ratio = own / best["mean"] if best["mean"] else np.inf
     pairs = zip(result["relative_error"]["per_trajectory"], best["per_trajectory"], strict=True)
     wins = sum(a is not None and b is not None and a < b for a, b in pairs)
-    tally = f"it is closer on {wins} of {_trajectories(result)}"
+    tally = f"it is closer on {wins} of {how_many(result['trajectories'])}"
     if ratio > 1 + EQUAL:
         return (
             f"The model LOSES to the best baseline, {name}, which is off by "
-            f"{_percent(best['mean'])}: its error is {ratio:.2g}× as large ({tally}). Use the "
+            f"{percent(best['mean'])}: its error is {ratio:.2g}× as large ({tally}). Use the "
             "baseline, unless you need the model's uncertainty or its latent states."
         )
     if ratio > 1 - EQUAL:
-        return f"It is as good as the best baseline, {name} ({_percent(best['mean'])}; {tally})."
+        return f"It is as good as the best baseline, {name} ({percent(best['mean'])}; {tally})."
     return (
-        f"It beats the best baseline, {name} ({_percent(best['mean'])}): the error is "
-        f"{_percent(1 - ratio)} smaller ({tally})."
+        f"It beats the best baseline, {name} ({percent(best['mean'])}): the error is "
+        f"{percent(1 - ratio)} smaller ({tally})."
     )
 
 
@@ -234,13 +235,3 @@ def _seconds(result: Mapping[str, Any]) -> str:
     seconds = result.get("seconds") or {}
     took = [f"{text} {seconds[k]:.3g} s" for k, text in named.items() if seconds.get(k) is not None]
     return f"Time taken: {', '.join(took)}." if took else ""
-
-
-def _percent(value: float) -> str:
-    """Two digits, and a space that does not break."""
-    return f"{100 * value:.2g}\u00a0%" if abs(value) < 0.995 else f"{100 * value:.0f}\u00a0%"
-
-
-def _trajectories(result: Mapping[str, Any]) -> str:
-    number = result["trajectories"]
-    return f"{number} {'trajectory' if number == 1 else 'trajectories'}"

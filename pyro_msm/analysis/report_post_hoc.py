@@ -8,6 +8,7 @@ from typing import Any
 
 from pyro_msm.analysis import plots
 from pyro_msm.analysis.sections import Section, Table
+from pyro_msm.analysis.wording import percent
 
 COLUMNS = ("members", "CRPS", "spread–skill", "50 %", "80 %", "90 %", "95 %")
 
@@ -74,4 +75,4 @@ def _number(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "—" if value is None else f"{100 * value:.2g}\u00a0%"
+    return "—" if value is None else percent(value)

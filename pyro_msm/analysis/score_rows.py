@@ -9,6 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from pyro_msm.analysis.wording import how_many
+
 COLUMNS = ("forecast", "error", "error to clean", "CRPS", "dressed", "spread–skill", "90 % band")
 PARTICLE_COLUMNS = ("forecast", "Wasserstein", "M1 error", "M2 error")
 
@@ -70,7 +72,7 @@ def model_row(result: Mapping[str, Any], name: str) -> Row:
 def table(result: Mapping[str, Any]) -> Table:
     """The same as a Rich table, ready to print."""
     split = result.get("split", "test")
-    title = f"Scores on the {split} split ({result['trajectories']} trajectories)"
+    title = f"Scores on the {split} split ({how_many(result['trajectories'])})"
     drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, name in enumerate(columns(result)):
         header = name.replace("error to ", "to\n").replace("–", "–\n").replace(" band", "\nband")

@@ -14,6 +14,7 @@ from pyro_msm import data as datasets
 from pyro_msm.analysis.family_scores import Evaluated
 from pyro_msm.analysis.plots import slow_fast as plots
 from pyro_msm.analysis.sections import Section, Table
+from pyro_msm.analysis.wording import percent
 from pyro_msm.data import systems
 from pyro_msm.data.increments import Increments
 from pyro_msm.data.systems.slow_fast import SlowFast
@@ -195,9 +196,9 @@ def _sentences(result: Mapping[str, Any]) -> list[str]:
     if "drift_error" not in result:
         return []
     told = (
-        f"The effective drift is within {100 * result['drift_error']:.2g}\u00a0% of the exact one; "
+        f"The effective drift is within {percent(result['drift_error'])} of the exact one; "
         f"unbiased estimates of {result['effective_parameters']:.2g} free parameters from this path"
-        f" have {100 * result['information_bound']:.2g}\u00a0% on average, and only what the"
+        f" have {percent(result['information_bound'])} on average, and only what the"
         " coupling and the prior tell can do better."
     )
     return [told]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.analysis.wording import how_many
 
 BINS = 20
 
@@ -37,7 +38,7 @@ def calibration(result: Mapping[str, Any]) -> Figure:
     caption = (
         "Calibration. Left: share of the truth that central bands of the ensemble held, against "
         "what they promise (bars: 90 % bootstrap intervals over "
-        f"{result['trajectories']} trajectories); below the diagonal the bands are too narrow. "
+        f"{how_many(result['trajectories'])}); below the diagonal the bands are too narrow. "
         "Middle: the 90 % band over lead time, shaded the same intervals. Right: rank of the noisy "
         "truth among the members; flat is honest (vertical bars: two standard errors about 1, for "
         "the effective number of samples), a ∪ says too narrow, a ∩ too wide, a slope biased."

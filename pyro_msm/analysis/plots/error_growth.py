@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.analysis.wording import how_many
 
 FAR_WORSE = 4.0
 SPIKE = 25.0
@@ -51,7 +52,7 @@ def error_growth(result: Mapping[str, Any]) -> Figure:
     style.legend_above(right, 1)
     caption = (
         "Left: relative error of the ensemble mean against the noisy truth, averaged over "
-        f"{result['trajectories']} trajectories, with every baseline"
+        f"{how_many(result['trajectories'])}, with every baseline"
         + (" and the noise floor: the error of the noise-free truth itself" if floor else "")
         + (" (logarithmic scale)" if logarithmic else "")
         + f". Right: root-mean-square error against the {result['spread_skill_against']} truth and "

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from pyro_msm.analysis.diagnostics.maps import score_maps
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.analysis.wording import how_many
 
 TITLES = {
     "rmse": "error of the mean (RMSE)",
@@ -39,7 +40,7 @@ def maps(ensemble: Ensemble, trajectories: np.ndarray, channel: int = 0) -> Figu
     what = pieces.channel_name(ensemble, channel)
     caption = (
         f"Where the forecast of {what} is good: averages over all lead times and "
-        f"{len(trajectories)} trajectories, against the {found.attrs['against']} truth. Where the "
+        f"{how_many(len(trajectories))}, against the {found.attrs['against']} truth. Where the "
         "spread lies below the error the ensemble is too sure of itself."
     )
     return style.finish(figure, caption)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.analysis.wording import how_many
 
 BINS = 30
 PANELS = {
@@ -79,8 +80,8 @@ def particle_errors(result: Mapping[str, Any]) -> Figure:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
     caption = (
         f"Errors of the particles against the {result['particles']['against']} truth, averaged "
-        f"over {pieces.trajectories(result)} and components. Left: distance of sorted particles, "
-        "averaged over members. Middle and right: errors of mean and variance over particles, "
-        "averaged over members first. Curves stop where a member diverged."
+        f"over {how_many(result['trajectories'])} and components. Left: distance of sorted "
+        "particles, averaged over members. Middle and right: errors of mean and variance over "
+        "particles, averaged over members first. Curves stop where a member diverged."
     )
     return style.finish(figure, caption)

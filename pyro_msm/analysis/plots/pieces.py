@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -106,12 +106,6 @@ def mean_part(ensemble: Ensemble, name: str, trajectory: int) -> xr.DataArray | 
 def curve(values: Iterable[float | None]) -> np.ndarray:
     """A list of scores.json as numbers: NaN for null."""
     return np.array([np.nan if value is None else value for value in values], float)
-
-
-def trajectories(result: Mapping[str, Any]) -> str:
-    """How many trajectories were scored, in words."""
-    number = result["trajectories"]
-    return f"{number} {'trajectory' if number == 1 else 'trajectories'}"
 
 
 def columns(ensemble: Ensemble, count: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pyro_msm.analysis.diagnostics.variance import variance_fields
 from pyro_msm.analysis.ensemble_file import Ensemble
 from pyro_msm.analysis.plots import pieces, style
+from pyro_msm.analysis.wording import how_many
 
 LABELS = {
     "observation": "observation noise",
@@ -49,7 +50,7 @@ def variance_parts(
     note = f" Not known here: {parts['note']}." if parts["note"] else ""
     words = (
         "Sources of the forecast's variance (law of total variance): means over "
-        f"{pieces.trajectories(result)}, stacked; their sum is the variance of the members "
+        f"{how_many(result['trajectories'])}, stacked; their sum is the variance of the members "
         "with observation noise. More data or a better model can reduce the part between chains "
         f"only.{note}"
     )
