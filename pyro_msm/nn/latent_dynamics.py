@@ -100,6 +100,11 @@ class LatentDynamics(nn.Module):
         """
         raise NotImplementedError
 
+    def scaled(self, latents: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents and known inputs in standard units."""
+        inputs = (inputs - self.inputs_centre) / self.inputs_spread
+        return (latents - self.centre) / self.spread, inputs
+
     def start(self, batch: int) -> Tensor:
         """The hidden state before anything has been seen, (batch, state_size)."""
         return self.centre.new_zeros(batch, self.state_size)

@@ -57,9 +57,8 @@ class LatentSDE(LatentDynamics):
 
     def forward(self, latents: Tensor, inputs: Tensor, state: Tensor) -> tuple[Step, Tensor]:
         """As in the base; ``state`` is empty and returned."""
-        inputs = (inputs - self.inputs_centre) / self.inputs_spread
-        scaled = (latents - self.centre) / self.spread
-        gain = math.log(LARGEST) * self.gain(torch.cat([scaled, inputs], -1)).tanh()
+        scaled, known = self.scaled(latents, inputs)
+        gain = math.log(LARGEST) * self.gain(torch.cat([scaled, known], -1)).tanh()
         log_std = self.log_std + gain + self.rate.log()
         mean = latents
         for _ in range(self.substeps):
@@ -76,6 +75,6 @@ class LatentSDE(LatentDynamics):
         return latents + duration / 6 * (first + 2 * (second + third) + fourth)
 
     def _velocity(self, latents: Tensor, inputs: Tensor) -> Tensor:
-        """g(z, f), with scaled inputs."""
-        scaled = (latents - self.centre) / self.spread
-        return self.rate * self.drift(scaled, scaled[..., :0], inputs)
+        """g(z, f)."""
+        scaled, known = self.scaled(latents, inputs)
+        return self.rate * self.drift(scaled, scaled[..., :0], known)

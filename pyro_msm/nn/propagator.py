@@ -69,9 +69,8 @@ class Propagator(LatentDynamics):
 
     def forward(self, latents: Tensor, inputs: Tensor, state: Tensor) -> tuple[Step, Tensor]:
         """Laws of the latents one step after each of those given: see the base."""
-        inputs = (inputs - self.inputs_centre) / self.inputs_spread
-        scaled = (latents - self.centre) / self.spread
-        seen = torch.cat([scaled, inputs], -1)
+        scaled, known = self.scaled(latents, inputs)
+        seen = torch.cat([scaled, known], -1)
         if self.cell is not None:
             memory, state = self._remember(self.cell, seen, state)
             seen = torch.cat([seen, memory], -1)
