@@ -9,11 +9,15 @@ import numpy as np
 import pyro
 import pytest
 import torch
+import xarray as xr
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
+from pyro_msm.config import SlowFastConfig
+from pyro_msm.data import systems
 from pyro_msm.data.increments import Increments, cells_of
 from pyro_msm.forecasting.slow_fast.record import Record
+from pyro_msm.forecasting.slow_fast.training import WarmStart
 from pyro_msm.guides.subspace import SubspaceGuide
 from pyro_msm.inference.fisher import (
     fisher_scoring,
@@ -22,8 +26,9 @@ from pyro_msm.inference.fisher import (
     log_evidence,
     objective,
 )
+from pyro_msm.models.fast_laws import KINDS, LawKind
 from pyro_msm.models.slow_fast import LEAST, AveragedSDE, Averages, PathBatch, log_likelihood
-from pyro_msm.nn.flows import InvariantLaw, base_points
+from pyro_msm.nn.flows import InvariantLaw, SplineFlow, base_points
 from tests.linear_coupling import SIGMA, bare, linear, path, rotating
 
 ONE, ZERO = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
@@ -133,27 +138,28 @@ def test_a_batch_has_the_likelihood_of_the_record_on_average():
     assert abs(float(mean - likelihood(record.cells))) > 1e-6
 
 
+@pytest.mark.parametrize("states", [1, 3])
 @pytest.mark.parametrize("context", [0, 1])
-def test_the_density_of_the_law_integrates_to_one(context):
-    law = InvariantLaw(1, context).double()
+def test_the_density_of_the_law_integrates_to_one(context, states):
+    torch.manual_seed(0)
+    law = InvariantLaw(1, context, states).double()
     with torch.no_grad():
         for parameter in law.parameters():
-            parameter.mul_(0.5)
+            parameter.mul_(0.5).add_(0.2 * torch.randn_like(parameter))
         grid = torch.linspace(-25, 25, 25_001, dtype=torch.float64)[:, None]
-        x = torch.full_like(grid, 0.4) if context else None
-        density = law.at(x).log_prob(grid).exp()
+        density = law.at(torch.full((25_001, context), 0.4).double()).log_prob(grid).exp()
         z, mass = base_points(400, 1, sets=1)
-        y = law(z[0], torch.full((1, 1), 0.4, dtype=torch.float64) if context else None)
-    mean = (mass[0] * y.reshape(400)).sum()
+        y, occupancy = law(z[0], torch.full((1, context), 0.4).double())
+    mean = torch.einsum("l,nlkf,nk->", mass[0], y, occupancy)
     torch.testing.assert_close(density.sum() * 0.002, ONE[0], rtol=0, atol=1e-3)
     torch.testing.assert_close((density * grid[:, 0]).sum() * 0.002, mean, rtol=0, atol=5e-3)
 
 
 def test_drawing_inverts_the_density_of_several_components():
-    law = InvariantLaw(3, 2).double()
+    flow = SplineFlow(3, 2).double()
     x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     z = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    back = law.at(x).transform(law(z, x))
+    back = flow.at(x).transform(flow(z, x))
     torch.testing.assert_close(back, z, rtol=1e-6, atol=1e-6)
 
 
@@ -185,12 +191,14 @@ def test_base_points_are_unbiased(fast):
 
 @pytest.mark.parametrize("coupling", [linear(), rotating()], ids=["linear", "rotating"])
 @pytest.mark.parametrize("conditional", [True, False])
-def test_the_linearisation_has_the_gradient_of_the_objective(coupling, conditional):
+@pytest.mark.parametrize("kind", ["spline", "three-states"])
+def test_the_linearisation_has_the_gradient_of_the_objective(coupling, conditional, kind):
     d = coupling.slow
     centre, width = torch.zeros(d).double(), torch.ones(d).double()
     model = AveragedSDE(
-        coupling, centre, width, conditional=conditional, bins=4, hidden=3, penalty=2.0
-    )
+        coupling, centre, width, conditional=conditional, kind=KINDS[kind], bins=4, hidden=3,
+        penalty=2.0,
+    )  # fmt: skip
     seen, base = increments(9, d), base_points(16, coupling.fast, sets=1)
     u = model.start(torch.Generator().manual_seed(0)).requires_grad_()
     (gradient,) = torch.autograd.grad(objective(model, seen, base, u), u)
@@ -226,16 +234,77 @@ def model_directions(weights: int) -> tuple[Tensor, Tensor]:
 
 
 def test_every_weight_of_a_conditional_law_matters():
-    model = AveragedSDE(linear(), ZERO, ONE, bins=4, hidden=3)
+    everything = LawKind("all", states=2, widths=1.0, shapes=0.5)
+    model = AveragedSDE(linear(), ZERO, ONE, kind=everything, bins=4, hidden=3)
     u = model.start(torch.Generator().manual_seed(0))
     jacobian = linearise(model, increments(9), base_points(16, 1, sets=1), u).jacobian
     assert bool((jacobian.abs().sum(0) > 0).all())
 
 
+def moments(kind: str, conditional: bool = True) -> tuple[Tensor, Tensor]:
+    """Mean and variance of Y, whatever the weights, at three places at equal distances."""
+    model = AveragedSDE(linear(), ZERO, ONE, kind=KINDS[kind], conditional=conditional)
+    u = torch.randn(model.scale.shape, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
+    y, mass = model.fast_values(model.weights(u), x, base_points(128, 1, sets=1))
+    y, mass = y.expand(3, -1, -1, -1)[:, 0, :, 0], mass.expand(3, -1, -1)[:, 0]
+    mean = (mass * y).sum(1)
+    return mean, (mass * y.square()).sum(1) - mean.square()
+
+
+def test_a_kind_of_law_lets_depend_on_x_what_it_says():
+    """Place linear in x and a constant width; both; the shape; the occupancy of states."""
+    mean, variance = moments("gaussian")
+    assert abs(float(mean[2] - mean[0])) > 0.1
+    assert float(mean[2] - mean[1]) == pytest.approx(float(mean[1] - mean[0]))
+    assert float(variance.std()) < 1e-9
+    mean, variance = moments("affine")
+    assert float(mean[2] - mean[1]) == pytest.approx(float(mean[1] - mean[0]))
+    assert float(variance.std()) > 0.01
+    mean, variance = moments("spline")
+    assert abs(float(mean[2] - 2 * mean[1] + mean[0])) > 0.01
+    for kind in KINDS:
+        mean, variance = moments(kind, conditional=False)
+        assert float(mean.std()) == float(variance.std()) == 0
+
+
+def test_states_keep_their_places_and_x_decides_which():
+    model = AveragedSDE(linear(), ZERO, ONE, kind=KINDS["states"])
+    u = torch.randn(model.scale.shape, generator=torch.Generator().manual_seed(0)).double()
+    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    y, mass = model.fast_values(model.weights(u), x, base_points(16, 1, sets=1))
+    torch.testing.assert_close(y[0], y[1])
+    first = mass.reshape(2, 16, 2).sum(1)[:, 0]
+    assert abs(float(first[0] - first[1])) > 0.05
+
+
+def test_every_kind_of_law_can_be_asked_for():
+    assert SlowFastConfig().laws == list(KINDS)
+
+
+@pytest.mark.parametrize(("system", "kind"), [("b", "gaussian"), ("c", "states")])
+def test_the_evidence_finds_the_kind_of_the_fast_law(system, kind):
+    """From paths of the exact averaged equation."""
+    found = systems.get(f"slow-fast-{system}")
+    times, start = 0.01 * np.arange(5001), found.effective.stationary_points(20)
+    values = found.effective.paths(start, times, np.random.default_rng(0))
+    seen = Increments.of(
+        xr.Dataset({"path": (("trajectory", "time", "component"), values)}, {"time": times})
+    )
+    record = Record.of(seen, 64, 48, 1)
+    centre, width = seen.place.mean(0), seen.place.std(0)
+    models = {
+        name: AveragedSDE(found.coupling(), centre, width, kind=KINDS[name]) for name in KINDS
+    }
+    by_law = WarmStart(record, SlowFastConfig(), 0, lambda *_: None).by_law(models)
+    print({n: round(v[0], 2) for n, v in by_law.items()})
+    assert max(by_law, key=lambda name: by_law[name][0]) == kind
+
+
 def test_fisher_scoring_and_laplace_are_exact_in_the_linear_case():
     """Y ~ N(m, s²): b̄ = m - x, so the posterior of m is Gaussian in closed form."""
     seen = Increments.of(path(mean=0.8).isel(trajectory=slice(0, 2)))
-    model = AveragedSDE(linear(), ZERO, ONE, conditional=False, shape_scale=0.0)
+    model = AveragedSDE(linear(), ZERO, ONE, conditional=False, kind=KINDS["affine"])
     base = base_points(32, 1, sets=1)
     u = fisher_scoring(model, seen, base, model.start(torch.Generator().manual_seed(0)), 20, 1e-10)
     duration = float(seen.duration.sum())
@@ -254,7 +323,7 @@ def test_fisher_scoring_and_laplace_are_exact_in_the_linear_case():
 def test_the_evidence_is_the_integral_of_the_linear_case():
     """Over the mean of Y, the one number that the path tells, on a grid."""
     seen = Increments.of(path(mean=0.8).isel(trajectory=slice(0, 2)))
-    model = AveragedSDE(linear(), ZERO, ONE, conditional=False, bins=2, shape_scale=0.0)
+    model = AveragedSDE(linear(), ZERO, ONE, conditional=False, bins=2, kind=KINDS["affine"])
     base = base_points(32, 1, sets=1)
     u = fisher_scoring(model, seen, base, 0 * model.scale, 20, 1e-10)
     (direction,) = informed_directions(linearise(model, seen, base, u), 5, 0.01)[0].mT
@@ -283,7 +352,7 @@ def test_the_prior_of_the_coordinates_is_that_of_the_weights():
 def test_a_learned_noise_finds_the_quadratic_variation():
     seen = Increments.of(path(frames=2001))
     noise = torch.full((1, 1), 0.8, dtype=torch.float64)
-    model = AveragedSDE(bare(), ZERO, ONE, conditional=False, shape_scale=0.0, noise=noise)
+    model = AveragedSDE(bare(), ZERO, ONE, conditional=False, kind=KINDS["affine"], noise=noise)
     base = base_points(32, 1, sets=1)
     u = fisher_scoring(model, seen, base, model.start(torch.Generator().manual_seed(0)))
     found = model.averages(model.weights(u), torch.zeros(1, 1).double(), base).covariance

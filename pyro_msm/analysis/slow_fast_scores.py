@@ -28,6 +28,7 @@ from pyro_msm.forecasting.slow_fast.scoring import (
     fit_comparators,
     law_scores,
 )
+from pyro_msm.models.fast_laws import KINDS
 from pyro_msm.scores import effective
 
 #: Points of a curve over one slow component, or of a scatter over several.
@@ -50,6 +51,8 @@ def scores(run: Evaluated) -> dict[str, Any]:
     * ``information_bound``: the drift error that no estimate of as many parameters as the path has
       told, ``effective_parameters``, beats on average.
     * ``law``: see ``law_scores``, against the test paths; ``law_of``: that of each comparator.
+    * ``fast_law``: the kind of fast law for which the path speaks most, of those whose
+      ``log_evidence`` stands beside it (see ``models.fast_laws``).
     * ``penalty``: λ as held-out segments chose it.
     * ``slow_fast``: what the figures show.
     """
@@ -60,6 +63,8 @@ def scores(run: Evaluated) -> dict[str, Any]:
     system = _system(run.data)
     result: dict[str, Any] = {
         "effective_parameters": forecaster.effective_parameters,
+        "fast_law": forecaster.law,
+        "log_evidence": forecaster.evidence,
         "penalty": forecaster.model.penalty,
         "posterior": forecaster.settings.posterior,
     }
@@ -178,6 +183,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
         ("Law of the fast variable", partial(plots.fast_law, shown)),
     ]
     tables = [_table(result)] if "drift_error" in result else []
+    tables.append(_kinds(result["log_evidence"]))
     return [Section("Averaged dynamics", figures, tables, _sentences(result))]
 
 
@@ -192,13 +198,29 @@ def _table(result: Mapping[str, Any]) -> Table:
     )
 
 
+def _kinds(evidence: Mapping[str, float]) -> Table:
+    most = max(evidence.values())
+    cells = [
+        [name, KINDS[name].title, f"{value - most:.1f}"]
+        for name, value in sorted(evidence.items(), key=lambda item: -item[1])
+    ]
+    return Table(
+        "Kinds of fast law",
+        ["kind", "the fast variable has", "log evidence"],
+        cells,
+        "Less that of the kind that was chosen. Differences of less than two say little.",
+    )
+
+
 def _sentences(result: Mapping[str, Any]) -> list[str]:
+    chosen = KINDS[result["fast_law"]].title
+    found = [f"Of the kinds of fast law that were tried, the path speaks most for {chosen}."]
     if "drift_error" not in result:
-        return []
+        return found
     told = (
         f"The effective drift is within {percent(result['drift_error'])} of the exact one; "
         f"unbiased estimates of {result['effective_parameters']:.2g} free parameters from this path"
         f" have {percent(result['information_bound'])} on average, and only what the"
         " coupling and the prior tell can do better."
     )
-    return [told]
+    return [told, *found]

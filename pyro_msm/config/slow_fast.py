@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
 from pyro_msm.config.sections import Section
+
+#: See ``models.fast_laws.KINDS``.
+LawName = Literal["gaussian", "affine", "spline", "states", "moving-states", "three-states"]
 
 
 class SlowFastConfig(Section):
@@ -23,11 +26,10 @@ class SlowFastConfig(Section):
     conditional: bool = Field(True, description="let the law of the fast variable depend on x")
     bins: int = Field(16, ge=2, description="bins of the flow's splines")
     hidden: int = Field(16, ge=1, description="width of the network behind the splines")
-    shape_scales: list[float] = Field(
-        [0.05, 0.5],
+    laws: list[LawName] = Field(
+        list(get_args(LawName)),
         min_length=1,
-        description="prior standard deviations of what makes the splines' knots, from which the "
-        "evidence of the path chooses; 0 leaves the flow affine",
+        description="kinds of fast laws, from which the evidence of the path chooses",
     )
     samples: int = Field(32, ge=8, description="points of each of two sets that averages are over")
     cells: int = Field(128, ge=2, description="cells in which increments are summed at first")
@@ -47,7 +49,7 @@ class SlowFastConfig(Section):
         32, ge=1, description="directions of weight space, at most, that the posterior covers"
     )
 
-    @field_validator("penalties", "shape_scales")
+    @field_validator("penalties")
     @classmethod
     def _not_negative(cls, value: list[float]) -> list[float]:
         if min(value) < 0:

@@ -8,7 +8,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from pyro_msm.nn.flows import InvariantLaw
+from pyro_msm.nn.flows import SplineFlow
 
 KINDS = ("map", "lowrank", "flow")
 
@@ -24,7 +24,7 @@ class SubspaceGuide(PyroModule):
 
     * ``map``: one point.
     * ``lowrank``: c = m + Lξ with ξ ~ N(0, 1), so that the weights are Gaussian of rank r.
-    * ``flow``: c = A(S(ξ)), a second normalizing flow (see ``InvariantLaw``).
+    * ``flow``: c = A(S(ξ)), a second normalizing flow (see ``SplineFlow``).
 
     At the start the last two are N(0, 1) or close to it: with the coordinates in units of Laplace's
     approximation, that approximation itself.
@@ -44,7 +44,7 @@ class SubspaceGuide(PyroModule):
             super().__init__()
         self.rank, self.kind = rank, kind
         if kind == "flow":
-            self.flow = InvariantLaw(rank, bins=BINS, hidden=HIDDEN).double()
+            self.flow = SplineFlow(rank, bins=BINS, hidden=HIDDEN).double()
             with torch.no_grad():
                 for parameter in self.flow.parameters():
                     parameter.mul_(QUIET)

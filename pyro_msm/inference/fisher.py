@@ -55,9 +55,9 @@ def linearise(
     halves = (cells.count / 2).sqrt()[:, None, None]
     share = (2 * model.penalty * cells.duration / cells.duration.sum()).sqrt()
 
-    def outputs(y: Tensor, u: Tensor, *row: Tensor) -> Tensor:
+    def outputs(y: Tensor, mass: Tensor, u: Tensor, *row: Tensor) -> Tensor:
         x, by_drift, half, inverse, share = row
-        found = model.averages_over(y[None], model.weights(u), x[None], base[1])
+        found = model.averages_over(y[None, None], mass[None, None], model.weights(u), x[None])
         spread = half * (inverse @ found.covariance[0, 0] @ inverse.mT)
         parts = [by_drift @ found.drift[0, 0], spread.flatten()]
         if model.penalty:
@@ -65,7 +65,7 @@ def linearise(
         return torch.cat(parts)
 
     rows = cells.place, by_drift, halves, inverse, share
-    jacobian = _jacobian(model, outputs, whitened, base[0], rows)
+    jacobian = _jacobian(model, outputs, whitened, base, rows)
     missed = cells.displacement - cells.duration[:, None] * drift
     misfit = _misfit(cells, drift) - cells.count[:, None, None] * covariance
     whitened_misfit = inverse @ misfit @ inverse.mT / (2 * cells.count).sqrt()[:, None, None]
@@ -80,29 +80,38 @@ def _jacobian(
     model: AveragedSDE,
     outputs: Callable[..., Tensor],
     whitened: Tensor,
-    z: Tensor,
+    base: tuple[Tensor, Tensor],
     rows: tuple[Tensor, ...],
 ) -> Tensor:
-    """(cells, outputs, weights): derivative of ``outputs(y, u, *row)``, where y comes of u too."""
+    """(cells, outputs, weights): derivative of ``outputs(y, mass, u, *row)``, where y and its mass
+    come of u too."""
     each = (0,) * len(rows)
     if model.conditional:
 
         def composed(u: Tensor, *row: Tensor) -> Tensor:
-            y = model.fast_values(model.weights(u), row[0][None], z)
-            return outputs(y[0], u, *row)
+            y, mass = model.fast_values(model.weights(u), row[0][None], base)
+            return outputs(y[0, 0], mass[0, 0], u, *row)
 
         return vmap(jacrev(composed), (None, *each), chunk_size=CHUNK)(whitened, *rows)
 
-    # All places share the values of y, whose derivatives are then taken once.
-    def value(u: Tensor, point: Tensor) -> Tensor:
-        return model.fast_values(model.weights(u), rows[0][:1], point[None, None])[0, 0]
+    # All places share the values of y, whose derivatives are then taken once, point by point.
+    def value(u: Tensor, point: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        one = point[None, None], weight[None, None]
+        y, mass = model.fast_values(model.weights(u), rows[0][:1], one)
+        return y[0, 0], mass[0, 0]
 
-    y = model.fast_values(model.weights(whitened), rows[0][:1], z)[0]
-    by_weights = vmap(jacrev(value), (None, 0), chunk_size=CHUNK)(whitened, z[0])
-    by_value, direct = vmap(jacrev(outputs, (0, 1)), (None, None, *each), chunk_size=CHUNK)(
-        y, whitened, *rows
+    points = base[0][0], base[1][0]
+    y, mass = (part.flatten(0, 1) for part in vmap(value, (None, 0, 0))(whitened, *points))
+    slopes = vmap(jacrev(value), (None, 0, 0), chunk_size=CHUNK)(whitened, *points)
+    y_slope, mass_slope = (slope.flatten(0, 1) for slope in slopes)
+    by_value, by_mass, direct = vmap(
+        jacrev(outputs, (0, 1, 2)), (None, None, None, *each), chunk_size=CHUNK
+    )(y, mass, whitened, *rows)
+    return (
+        torch.einsum("nkli,liw->nkw", by_value, y_slope)
+        + torch.einsum("nkl,lw->nkw", by_mass, mass_slope)
+        + direct
     )
-    return torch.einsum("nkli,liw->nkw", by_value, by_weights) + direct
 
 
 def _misfit(cells: Increments, drift: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyro
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from pyro_msm.data.increments import Increments
+from pyro_msm.models.fast_laws import KINDS, QUIET, LawKind
 from pyro_msm.nn.coupling import Coupling
 from pyro_msm.nn.flows import InvariantLaw
 
@@ -70,8 +70,8 @@ class AveragedSDE(PyroModule):
         centre: (d,) by which x is shifted before the flow sees it.
         width: (d,) by which x is then divided.
         conditional: whether the law of Y depends on x (our extension of the paper).
+        kind: of the fast law: its states, and the prior of its weights.
         bins, hidden: see ``InvariantLaw``.
-        shape_scale: prior standard deviation of what the splines' knots are made of; 0 is none.
         penalty: λ, in nats.
         power: p.
         linear: take b̄ and Σ̄ as linear in the coordinates of ``restrict``, about its origin. Far
@@ -88,9 +88,9 @@ class AveragedSDE(PyroModule):
         width: Tensor,
         *,
         conditional: bool = True,
+        kind: LawKind = KINDS["spline"],
         bins: int = 16,
         hidden: int = 16,
-        shape_scale: float = 0.5,
         penalty: float = 0.0,
         power: float = 2.0,
         linear: bool = False,
@@ -99,15 +99,18 @@ class AveragedSDE(PyroModule):
         with pyro.settings.context(module_local_params=True):
             super().__init__()
         self.coupling, self.conditional, self.linear = coupling, conditional, linear
-        self.shape_scale, self.penalty, self.power = shape_scale, penalty, power
+        self.kind, self.penalty, self.power = kind, penalty, power
         context = coupling.slow if conditional else 0
-        self.law = InvariantLaw(coupling.fast, context, bins, hidden).double().requires_grad_(False)
+        law = InvariantLaw(coupling.fast, context, kind.states, bins, hidden)
+        self.law = law.double().requires_grad_(False)
         free = coupling.slow * (coupling.slow + 1) // 2 if coupling.diffusion is None else 0
         self.log_noise = nn.Parameter(torch.zeros(free, dtype=torch.float64), requires_grad=False)
         self.register_buffer("centre", centre.double().clone())
         self.register_buffer("width", width.double().clone())
         self.register_buffer("noise", torch.eye(coupling.slow).double() if noise is None else noise)
-        self.register_buffer("scale", self._scales())
+        scales = [scale.flatten() for _, scale in kind.scales(self.law)]
+        scales.append(torch.full_like(self.log_noise, NOISE_SCALE))
+        self.register_buffer("scale", torch.cat(scales))
         self.register_buffer("origin", torch.zeros_like(self.scale))
         self.register_buffer("basis", None)
         self.register_buffer("unit", None)
@@ -147,11 +150,6 @@ class AveragedSDE(PyroModule):
         """
         self.origin, self.basis, self.unit = origin, basis, unit
 
-    def set_shape_scale(self, value: float) -> None:
-        """Another prior standard deviation of what the splines' knots are made of."""
-        self.shape_scale = value
-        self.scale = self._scales()
-
     def averages_at(self, coordinates: Tensor, x: Tensor, base: tuple[Tensor, Tensor]) -> Averages:
         """b̄ and Σ̄ at x (rows, d) for coordinates (r,): linear in these if ``linear`` is set."""
 
@@ -170,29 +168,41 @@ class AveragedSDE(PyroModule):
 
     def averages(self, weights: Tensor, x: Tensor, base: tuple[Tensor, Tensor]) -> Averages:
         """b̄_θ and Σ̄_θ at x (rows, d), by the base points."""
-        z, mass = base
-        return self.averages_over(self.fast_values(weights, x, z), weights, x, mass)
+        values, mass = self.fast_values(weights, x, base)
+        return self.averages_over(values, mass, weights, x)
 
-    def fast_values(self, weights: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        """y = f_θ(z; x) for x (rows, d) and z (sets, L, fast).
+    def fast_values(
+        self, weights: Tensor, x: Tensor, base: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Values of the fast variable at x (rows, d), and what each counts in an average.
+
+        Args:
+            weights: θ.
+            x: (rows, d).
+            base: points (sets, L, fast) and weights (sets, L), see ``base_points``.
 
         Returns:
-            (rows, sets · L, fast); (1, sets · L, fast) where the law does not depend on x.
+            (rows, sets, n, fast) and (rows, sets, n), where each of the L points stands for as many
+            values as the law has states; one row where the law does not depend on x.
         """
+        z, mass = base
         law, _ = self._named(weights)
-        place = (x[:, None] - self.centre) / self.width
-        y = functional_call(self.law, law, (z.flatten(0, 1), place))
-        return y if y.dim() == 3 else y[None]
+        place = (x - self.centre) / self.width
+        values, occupancy = functional_call(self.law, law, (z.flatten(0, 1), place))
+        rows = len(values)
+        shares = mass[..., None] * occupancy[:, None, None]
+        return values.reshape(rows, len(z), -1, z.shape[-1]), shares.flatten(2)
 
-    def averages_over(self, y: Tensor, weights: Tensor, x: Tensor, mass: Tensor) -> Averages:
-        """As ``averages``, from the values y of ``fast_values`` and their weights (sets, L)."""
-        sets, count = mass.shape
+    def averages_over(self, y: Tensor, mass: Tensor, weights: Tensor, x: Tensor) -> Averages:
+        """As ``averages``, from what ``fast_values`` returns."""
         slow, place = self.coupling.slow, x[:, None]
-        y = y.expand(len(x), -1, -1)
+        sets, count = mass.shape[1:]
+        y = y.expand(len(x), -1, -1, -1).flatten(1, 2)
+        mass = mass.expand(len(x), -1, -1)
 
         def mean(values: Tensor) -> Tensor:
             split = values.reshape(len(x), sets, count, -1)
-            return torch.einsum("sl,nslk->snk", mass, split)
+            return torch.einsum("nsl,nslk->snk", mass, split)
 
         drift = mean(self.coupling.drift(place, y))
         if self.coupling.diffusion is None:
@@ -204,36 +214,16 @@ class AveragedSDE(PyroModule):
         return Averages(drift, covariance, moment)
 
     def start(self, generator: torch.Generator) -> Tensor:
-        """Whitened weights to start from: random features that have almost no effect yet."""
-        drawn = torch.randn(self.scale.shape, generator=generator, dtype=torch.float64)
-        quiet = torch.cat([torch.full(p.shape, q).flatten() for p, q in self._loudness()])
-        return drawn * quiet
-
-    # --- weights by name -----------------------------------------------------------------------
-
-    def _parts(self) -> Iterator[tuple[str, Tensor, float]]:
-        """Name, parameter and prior scale, in the order of the weights."""
-        for name, parameter in self.law.named_parameters():
-            spline, last = "transforms.1" in name, "hyper.0" not in name
-            scale = self.shape_scale if spline and last else 1.0
-            fan_in = parameter.shape[1] if name.endswith("weight") else 1
-            yield name, parameter, scale / fan_in**0.5
-        yield "log_noise", self.log_noise, NOISE_SCALE
-
-    def _scales(self) -> Tensor:
-        return torch.cat([torch.full(p.shape, s).flatten() for _, p, s in self._parts()]).double()
-
-    def _loudness(self) -> Iterator[tuple[Tensor, float]]:
-        for name, parameter, _ in self._parts():
-            features = "transforms.1" in name and "hyper.0" in name
-            yield parameter, 1.0 if features else 0.05
+        """Whitened weights to start from: see ``LawKind.start``."""
+        noise = QUIET * torch.randn(self.log_noise.shape, generator=generator, dtype=torch.float64)
+        return torch.cat([self.kind.start(self.law, generator), noise])
 
     def _named(self, weights: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         found, begin = {}, 0
-        for name, parameter, _ in self._parts():
+        for name, parameter in self.law.named_parameters():
             found[name] = weights[begin : begin + parameter.numel()].reshape(parameter.shape)
             begin += parameter.numel()
-        return found, found.pop("log_noise")
+        return found, weights[begin:]
 
     def _constant(self, log_noise: Tensor) -> Tensor:
         slow = self.coupling.slow

@@ -23,14 +23,15 @@ from pyro_msm.forecasting.slow_fast.effective import MARGIN, NODES, Table, coeff
 from pyro_msm.forecasting.slow_fast.record import Record, check_path, held_out
 from pyro_msm.forecasting.slow_fast.training import (
     PathTrainer,
+    WarmStart,
     effective_parameters,
-    most_probable,
     restrict,
 )
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.trained import TrainedForecaster
 from pyro_msm.guides.subspace import SubspaceGuide
 from pyro_msm.inference import load_checkpoint
+from pyro_msm.models.fast_laws import KINDS
 from pyro_msm.models.slow_fast import AveragedSDE
 from pyro_msm.nn.coupling import Coupling
 from pyro_msm.progress import Update
@@ -70,6 +71,8 @@ class SlowFastForecaster(TrainedForecaster):
         self.step = step or 0.0
         self._given = coupling
         self.reference: Reference | None = None
+        self.law: str = self.settings.laws[0]
+        self.evidence: dict[str, float] = {}
         self.duration = 0.0
         self.range: list[list[float]] = []
 
@@ -120,7 +123,8 @@ class SlowFastForecaster(TrainedForecaster):
         )  # fmt: skip
 
     def _warm_start(self, data: xr.Dataset, record: Record, seed: int, progress: Update) -> None:
-        """Restricts the model to what the record tells of it, about the most probable weights.
+        """Chooses the kind of fast law by its evidence, and restricts the model to what the record
+        tells of it, about the most probable weights.
 
         A ``validation`` split chooses the moment penalty, else segments held out of the record.
         """
@@ -129,9 +133,18 @@ class SlowFastForecaster(TrainedForecaster):
         except InputError:
             inside, judged = held_out(record.increments)
             fitted = self._record(inside)
-        judges, s = self._record(judged).cells, self.settings
-        start = most_probable(self.model, fitted, judges, s, seed, progress)
-        restrict(self.model, record, start, s)
+        s, model = self.settings, self.model
+        models: dict[str, AveragedSDE] = {
+            name: self._model(name, model.coupling, model.centre, model.width, model.noise)
+            for name in s.laws
+        }
+        start = WarmStart(fitted, s, seed, progress)
+        by_law = start.by_law(models)
+        self.evidence = {name: evidence for name, (evidence, _) in by_law.items()}
+        self.law = max(self.evidence, key=self.evidence.__getitem__)
+        self.model = models[self.law]
+        weights = start.by_penalty(self.model, by_law[self.law][1], self._record(judged).cells)
+        restrict(self.model, record, weights, s)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.guide = SubspaceGuide(len(self.model.unit), s.posterior)
@@ -149,17 +162,20 @@ class SlowFastForecaster(TrainedForecaster):
     def _new_model(self, coupling: Coupling, train: Increments) -> AveragedSDE:
         variation = train.spread.sum(0) / train.count.sum()
         return self._model(
-            coupling, train.place.mean(0), train.place.std(0), torch.linalg.cholesky(variation)
+            self.law,
+            coupling,
+            train.place.mean(0),
+            train.place.std(0),
+            torch.linalg.cholesky(variation),
         )
 
     def _model(
-        self, coupling: Coupling, centre: Tensor, width: Tensor, noise: Tensor
+        self, law: str, coupling: Coupling, centre: Tensor, width: Tensor, noise: Tensor
     ) -> AveragedSDE:
         s = self.settings
         return AveragedSDE(
-            coupling, centre, width, conditional=s.conditional, bins=s.bins, hidden=s.hidden,
-            power=s.power,
-            linear=s.posterior != "flow", noise=noise,
+            coupling, centre, width, conditional=s.conditional, kind=KINDS[law], bins=s.bins,
+            hidden=s.hidden, power=s.power, linear=s.posterior != "flow", noise=noise,
         )  # fmt: skip
 
     # --- effective coefficients ------------------------------------------------------------------
@@ -199,8 +215,11 @@ class SlowFastForecaster(TrainedForecaster):
         with torch.no_grad():
             for c in self._coordinates(seed, count):
                 z = torch.randn(1, 1, fast, generator=generator, dtype=torch.float64)
-                y = self.model.fast_values(self.model.weights(c), place, z)
-                found.append(y.expand(len(place), 1, fast)[:, 0])
+                base = z, torch.ones(1, 1, dtype=torch.float64)
+                y, share = self.model.fast_values(self.model.weights(c), place, base)
+                state = torch.multinomial(share[:, 0], 1, generator=generator)
+                chosen = y[torch.arange(len(y)), 0, state[:, 0]]
+                found.append(chosen.expand(len(place), fast))
         return torch.stack(found).numpy()
 
     @property
@@ -309,7 +328,10 @@ class SlowFastForecaster(TrainedForecaster):
         """Model and guide of the right sizes, to be filled."""
         slow, rank = coupling.slow, header["rank"]
         zeros = torch.zeros(slow, dtype=torch.float64)
-        self.model = self._model(coupling, zeros, zeros, torch.eye(slow, dtype=torch.float64))
+        self.law, self.evidence = header["law"], header["evidence"]
+        self.model = self._model(
+            self.law, coupling, zeros, zeros, torch.eye(slow, dtype=torch.float64)
+        )
         self.model.penalty = header["penalty"]
         origin = torch.zeros_like(self.model.origin)
         self.model.restrict(origin, origin.new_zeros(len(origin), rank), origin.new_zeros(rank))
@@ -320,6 +342,8 @@ class SlowFastForecaster(TrainedForecaster):
             "settings": self.settings.model_dump(),
             "reference": self.reference,
             "rank": self.guide.rank,
+            "law": self.law,
+            "evidence": self.evidence,
             "penalty": self.model.penalty,
             "step_size": self.step,
             "duration": self.duration,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -49,60 +50,55 @@ class PathTrainer(Trainer):
         return True
 
 
-def most_probable(
-    model: AveragedSDE,
-    record: Record,
-    judges: Increments,
-    settings: SlowFastConfig,
-    seed: int,
-    update: Update,
-) -> Tensor:
-    """Chooses prior and penalty, and returns the most probable whitened weights with them.
-
-    The evidence chooses the prior of the splines, held-out segments the penalty.
+class WarmStart:
+    """The most probable weights of averaged SDEs, by Fisher scoring on the cells of a record.
 
     Args:
-        model: not restricted.
         record: to fit.
-        judges: sums over cells of the held-out increments.
         settings: the section ``slow_fast``.
         seed: of the weights to start from.
         update: of a progress bar.
     """
-    base = base_points(settings.samples, model.coupling.fast, sets=1)
-    start = model.start(torch.Generator().manual_seed(seed))
-    rounds, done = len(settings.shape_scales) + len(settings.penalties), 0
 
-    def fitted(weights: Tensor) -> Tensor:
-        nonlocal done
+    def __init__(self, record: Record, settings: SlowFastConfig, seed: int, update: Update) -> None:
+        self.record, self.settings, self.seed, self.update = record, settings, seed, update
+        self.base = base_points(settings.samples, record.fast, sets=1)
+        self.rounds, self.done = len(settings.laws) + len(settings.penalties), 0
 
+    def by_law(self, models: Mapping[str, AveragedSDE]) -> dict[str, tuple[float, Tensor]]:
+        """Log evidence and most probable whitened weights of each kind of fast law."""
+        found = {}
+        for name, model in models.items():
+            start = model.start(torch.Generator().manual_seed(self.seed))
+            weights = self._fitted(model, start, name)
+            evidence = log_evidence(model, self.record.cells, self.base, weights)
+            logger.info("law %s: log evidence %.2f", name, evidence)
+            found[name] = evidence, weights
+        return found
+
+    def by_penalty(self, model: AveragedSDE, weights: Tensor, judges: Increments) -> Tensor:
+        """Sets the moment penalty under which ``judges``, sums over cells of held-out increments,
+        are likeliest, and returns the most probable whitened weights with it."""
+        found = []
+        for penalty in sorted(self.settings.penalties):
+            model.penalty = penalty
+            weights = self._fitted(model, weights, f"penalty {penalty:g}")
+            with torch.no_grad():
+                averages = model.averages(model.weights(weights), judges.place, self.base)
+                fit = float(log_likelihood(judges, averages))
+            logger.info("penalty %g: held-out log-likelihood %.2f", penalty, fit)
+            found.append((fit, penalty, weights))
+        _, model.penalty, best = max(found, key=lambda each: each[0])
+        return best
+
+    def _fitted(self, model: AveragedSDE, start: Tensor, what: str) -> Tensor:
         def note(step: int, value: float) -> None:
-            update(done + step + 1, STEPS * rounds, f"warm start, {value:.1f}")
+            done = self.done * STEPS + step + 1
+            self.update(done, STEPS * self.rounds, f"warm start, {what}: {value:.1f}")
 
-        weights = fisher_scoring(model, record.cells, base, weights, STEPS, note=note)
-        done += STEPS
+        weights = fisher_scoring(model, self.record.cells, self.base, start, STEPS, note=note)
+        self.done += 1
         return weights
-
-    by_scale = []
-    for scale in settings.shape_scales:
-        model.set_shape_scale(scale)
-        weights = fitted(start)
-        evidence = log_evidence(model, record.cells, base, weights)
-        logger.info("shape scale %g: log evidence %.2f", scale, evidence)
-        by_scale.append((evidence, scale, weights))
-    _, scale, weights = max(by_scale, key=lambda each: each[0])
-    model.set_shape_scale(scale)
-    by_penalty = []
-    for penalty in sorted(settings.penalties):
-        model.penalty = penalty
-        weights = fitted(weights)
-        with torch.no_grad():
-            averages = model.averages(model.weights(weights), judges.place, base)
-            fit = float(log_likelihood(judges, averages))
-        logger.info("penalty %g: held-out log-likelihood %.2f", penalty, fit)
-        by_penalty.append((fit, penalty, weights))
-    _, model.penalty, best = max(by_penalty, key=lambda each: each[0])
-    return best
 
 
 def restrict(
