@@ -68,15 +68,16 @@ def test_what_grows_and_what_does_not_are_told_apart(initial: float, growing: fl
     assert factors.dispersion * growing == pytest.approx(0.3, rel=0.1)
 
 
-def test_spread_goes_where_forecasts_fail() -> None:
-    """Errors of some trajectories only, of which the model can tell that they are new."""
+@pytest.mark.parametrize("term", ["novelty", "tendency"])
+def test_spread_goes_where_forecasts_fail(term: str) -> None:
+    """Errors of some trajectories only, of which the model can tell that they are new, or quick."""
     new = np.linspace(0.0, 2.0, TRAJECTORIES)[:, None]
 
     class Knowing(Spread):
         def advance(self, state: int, times: np.ndarray) -> tuple[int, np.ndarray]:
             _, latents = super().advance(state, times)
             drawn = np.random.default_rng(4).normal(size=latents.shape)
-            return state, latents + self.calibration.novelty * ERROR * new * drawn
+            return state, latents + getattr(self.calibration, term) * ERROR * new * drawn
 
     data = validation()
     rng = np.random.default_rng(5)
@@ -84,10 +85,10 @@ def test_spread_goes_where_forecasts_fail() -> None:
     error = 1.5 * ERROR * new[:, None, None] * rng.normal(size=data["field"].shape)
     data["field"] = data["field"].dims, error + noise
     forecaster = Knowing(ERROR)
-    factors = calibrate(forecaster, data, novelty=True)  # type: ignore[arg-type]
-    assert factors.novelty == pytest.approx(1.5, rel=0.1)
+    factors = calibrate(forecaster, data, **{term: True})  # type: ignore[arg-type]
+    assert getattr(factors, term) == pytest.approx(1.5, rel=0.1)
     assert factors.initial < 0.25
-    assert found(Knowing(ERROR), data).novelty == 0
+    assert getattr(found(Knowing(ERROR), data), term) == 0
 
 
 def test_observation_noise_is_that_about_encoded_states() -> None:

@@ -197,7 +197,7 @@ def test_with_a_quick_part_results_do_not_depend_on_how_the_times_are_cut():
     def integrator():
         return Integrator(
             lambda t, z: 0.3 * torch.sin(3 * z), torch.tensor([0.3, 0.1]), 0.02, 3,
-            gain=lambda z: 1 + 0.1 * z.square(), quick=lambda t, z: np.cos(t) - z,
+            gain=lambda z, rate: 1 + 0.1 * (z + rate).square(), quick=lambda t, z: np.cos(t) - z,
         )  # fmt: skip
 
     first, times = begin([0.5, 0.2], 3, 2, root=7), np.arange(1, 301) * 0.02
@@ -210,6 +210,19 @@ def test_with_a_quick_part_results_do_not_depend_on_how_the_times_are_cut():
     # And it is the path that the whole drift at every step gives, but for the scheme's error.
     together = Integrator(
         lambda t, z: 0.3 * torch.sin(3 * z) + np.cos(t) - z, torch.tensor([0.3, 0.1]), 0.02,
-        gain=lambda z: 1 + 0.1 * z.square(),
+        gain=lambda z, rate: 1 + 0.1 * (z + rate).square(),
     )  # fmt: skip
     np.testing.assert_allclose(together.run(first, times)[1], whole, atol=0.03)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_noise_may_depend_on_the_whole_drift(quick):
+    """dx = dt + |drift| dβ: the variance is t, however the drift is divided."""
+    one, nothing = lambda t, z: torch.ones_like(z), lambda t, z: torch.zeros_like(z)
+    integrator = Integrator(
+        nothing if quick else one, torch.tensor([0.5]), 0.05, 3, gain=lambda z, rate: 2 * rate,
+        quick=one if quick else None,
+    )  # fmt: skip
+    _, path = integrator.run(begin([0.0], 4000, 2, root=3), np.array([1.0, 2.0]))
+    assert path.mean((1, 2)).ravel() == pytest.approx([1.0, 2.0], abs=5 * (2 / 8000) ** 0.5)
+    assert path.var((1, 2)).ravel() == pytest.approx([1.0, 2.0], rel=5 * (2 / 8000) ** 0.5)

@@ -27,15 +27,17 @@ SHAPES = [
     {"grid": (40,), "channels": 1, "micro": 0, "boundary": "periodic"},
     {"grid": (20, 10), "channels": 2, "micro": 0, "boundary": "periodic"},
     {"grid": (40,), "channels": 2, "micro": 4, "boundary": "periodic", "frame": "comoving"},
+    {"grid": (20, 10), "channels": 2, "micro": 2, "boundary": "periodic", "order": 2},
 ]
 
 
 def shaped(case, **settings):
-    case = {"frame": "fixed"} | case
-    micro, frame = case.pop("micro"), case.pop("frame")
+    case = {"frame": "fixed", "order": 1} | case
+    micro, frame, order = case.pop("micro"), case.pop("frame"), case.pop("order")
     data = travelling_waves(**case)
     macro = 10 if len(case["grid"]) == 1 else 5
-    return data, *model_and_guide(data, macro, micro, frame=frame, **settings)
+    settings = {"frame": frame, "order": order, "snapshots": order} | settings
+    return data, *model_and_guide(data, macro, micro, **settings)
 
 
 def states(model, *lead, seed=0):
@@ -97,7 +99,7 @@ def test_an_untrained_model_encodes_and_decodes_the_data_roughly(case):
 # --- drift ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [SHAPES[0], SHAPES[4]], ids=str)
+@pytest.mark.parametrize("case", [SHAPES[0], SHAPES[4], SHAPES[6]], ids=str)
 def test_macro_drift_is_equivariant_to_translation_on_periodic_grids(case):
     _, model, guide = shaped(case)
     network = shaken(model, guide)[0].network
@@ -111,6 +113,42 @@ def test_macro_drift_is_equivariant_to_translation_on_periodic_grids(case):
     here, _ = network.split(network.drift(times, state))
     expected = here.unflatten(-1, network.macro).roll(shifts, axes).flatten(-len(axes))
     torch.testing.assert_close(there, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rates_of_the_macroscale_are_the_snapshots_slope_and_move_its_values():
+    """Where everything grows at one rate; what is observed does not see the rates themselves."""
+    data, model, guide = shaped(SHAPES[6], snapshots=3)
+    network, half = model.network, 2 * 25
+    assert network.macro_values == 2 * half
+    snapshots = torch.randn(4, 1, 2, 1, 1).expand(4, 3, 2, 20, 10)
+    growth = 0.7 * float(data["time"][1]) * torch.arange(3)[:, None, None, None]
+    with torch.no_grad():
+        mean, log_var = guide.encode(snapshots + growth)
+        torch.testing.assert_close(
+            mean[:, half : 2 * half], torch.full((4, half), 0.7), atol=1e-4, rtol=0
+        )
+        faster = mean.clone()
+        faster[:, half : 2 * half] += 1.5
+        torch.testing.assert_close(network.mean_field(faster), network.mean_field(mean))
+        for parameter in network.macro_drift.parameters():
+            parameter.zero_()
+        rate = network.drift(torch.zeros(4), mean)
+    assert log_var.shape == mean.shape
+    torch.testing.assert_close(rate[:, :half], mean[:, half : 2 * half])
+    assert not rate[:, half : 2 * half].any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"snapshots": 1}, "model.snapshots of at least 2"),
+        ({"frame": "comoving", "snapshots": 2}, "leave out model.frame"),
+        ({"physics": {"diffusion": 0.1}, "snapshots": 2}, "leave out model.physics"),
+    ],
+)
+def test_what_does_not_go_with_rates_is_told(settings, message):
+    with pytest.raises(InputError, match=message):
+        model_and_guide(travelling_waves(), 10, 4, order=2, **settings)
 
 
 def test_a_moving_frame_makes_the_whole_model_equivariant_to_translation():

@@ -110,6 +110,16 @@ def test_novelty_is_the_distance_to_what_was_seen(frame):
     torch.testing.assert_close(world.novelty(turned), world.novelty(every[:1]))
 
 
+def test_noise_is_in_proportion_to_the_drift():
+    made = forecaster(DATA)
+    network = made.model.network
+    made.calibration = Calibration(0.6, 0.0, tendency=0.8)
+    state = torch.randn(3, 2, network.state_size)
+    rate = torch.tensor([0.0, 1.0, -2.0])[:, None, None] * network.state_rate
+    found = made._gain(state, rate.expand_as(state), None)[..., 0]
+    torch.testing.assert_close(found[:, 0], torch.tensor([0.6, 1.0, (0.36 + 4 * 0.64) ** 0.5]))
+
+
 def test_new_states_spread_more():
     start = initial_window(DATA, 1)
     plain, knowing = forecaster(DATA), forecaster(DATA)

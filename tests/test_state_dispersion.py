@@ -100,7 +100,7 @@ def test_density_is_that_of_the_scheme_and_sampling_follows_it():
 
 def test_integration_of_a_driven_component():
     """dx = 0, dy = −y dt + x dβ: the variance of y is x²/2, whatever the cuts of the times."""
-    factors = lambda state: torch.stack([torch.ones_like(state[..., 0]), state[..., 0]], -1)  # noqa: E731
+    factors = lambda state, _: torch.stack([torch.ones_like(state[..., 0]), state[..., 0]], -1)  # noqa: E731
 
     def rate(time, state):
         return torch.stack([torch.zeros_like(state[..., 0]), -state[..., 1]], -1)

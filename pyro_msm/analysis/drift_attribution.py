@@ -69,7 +69,9 @@ def drift_attribution(forecaster: MultiscaleForecaster, data: xr.Dataset) -> dic
         "first_component": inner.start - network.macro_values + 1,
         "time": time,
         "by_time": np.square(change).sum(-1).mean(0) / each,
-        "by_point": (change.var((0, 1)) / (each / full.shape[-1])).reshape(network.channels, -1),
+        "by_point": (change.var((0, 1)) / (each / full.shape[-1])).reshape(
+            network.order * network.channels, -1
+        )[-network.channels :],
     }
 
 

@@ -208,7 +208,7 @@ def _kinds(evidence: Mapping[str, float]) -> Table:
         "Kinds of fast law",
         ["kind", "the fast variable has", "log evidence"],
         cells,
-        "Less that of the kind that was chosen. Differences of less than two say little.",
+        "Less the largest one. A kind has to gain two over one of fewer parameters to be chosen.",
     )
 
 

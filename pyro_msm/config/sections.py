@@ -89,6 +89,9 @@ class ModelConfig(Section):
     dispersion: Literal["constant", "state"] = Field(
         "constant", description="whether the dispersion of each scale depends on the other scale"
     )
+    order: Literal[1, 2] = Field(
+        1, description="order in time of the macroscale: 2 keeps the rates of ζ too (snapshots ≥ 2)"
+    )
     time_input: bool = Field(False, description="give the drift the time (it may memorise it)")
     std_floor: float = Field(
         0.01, gt=0, description="smallest posterior standard deviation of the latent path"

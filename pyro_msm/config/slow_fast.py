@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pyro_msm.config.sections import Section
 
 #: See ``models.fast_laws.KINDS``.
-LawName = Literal["gaussian", "affine", "spline", "states", "moving-states", "three-states"]
+LawName = Literal["gaussian", "affine", "states", "moving-states", "three-states", "spline"]
 
 
 class SlowFastConfig(Section):

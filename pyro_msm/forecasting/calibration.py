@@ -62,12 +62,15 @@ class Calibration:
         novelty: dispersion, in units of L, at a state as far from the training data as they are
             wide: see ``World.novelty``.
         observation: factor on the standard deviation of the observation noise.
+        tendency: dispersion, in units of L, of a component whose drift is as large as its rate of
+            change typically is in the training data; it is in proportion to that drift.
     """
 
     dispersion: float = 1.0
     initial: float = 1.0
     novelty: float = 0.0
     observation: float = 1.0
+    tendency: float = 0.0
 
 
 @contextmanager
@@ -82,12 +85,16 @@ def without_noise(forecaster: TrainedLatentForecaster) -> Iterator[None]:
 
 
 def calibrate(
-    forecaster: TrainedLatentForecaster, validation: xr.Dataset, novelty: bool = False
+    forecaster: TrainedLatentForecaster,
+    validation: xr.Dataset,
+    novelty: bool = False,
+    tendency: bool = False,
 ) -> Calibration:
     """The factors with the best score of the spread, see above, on validation data.
 
-    As long as noise is small, variances add: S = d² A + i² B + n² C + R for factors d on the
-    dispersion, i on the initial spread and n on that of new states. Forecasts with ever fewer of
+    As long as noise is small, variances add: S = d² A + i² B + n² C + t² D + R for factors d on the
+    dispersion, i on the initial spread, n on that of new states and t on that of quick changes.
+    Forecasts with ever fewer of
     them tell the terms; the best factors of this sum are tried in turn, until they stay where they
     are; the terms of one ensemble are those of the next as long as they explain its variance.
 
@@ -95,15 +102,16 @@ def calibrate(
         forecaster: trained; its calibration is what it was before when this returns.
         validation: trajectories that training has not seen.
         novelty: whether the dispersion of new states is fitted too.
+        tendency: whether that in proportion to the drift is.
 
     Returns:
         No change where the noise alone explains the error, and where no ensemble stays finite.
     """
     forecasts, before = _Forecasts(forecaster, validation), forecaster.calibration
-    tried = np.array([1.0, 1.0, float(novelty)])
+    tried = np.array([1.0, 1.0, float(novelty), float(tendency)])
     found: dict[Calibration, float] = {}
     try:
-        frozen = forecasts.moments(np.zeros(3))
+        frozen = forecasts.moments(np.zeros_like(tried))
         if frozen is not None:
             # Twice the standard error of the mean, if the noise is all there is.
             if frozen.error.sum() <= 2 * np.linalg.norm(frozen.doubt):
@@ -198,9 +206,9 @@ class _Forecasts:
 
     def calibration(self, factors: np.ndarray) -> Calibration:
         """The factors in the order of ``Calibration``, with its observation noise."""
-        dispersion, initial, novelty = map(float, factors)
+        dispersion, initial, novelty, tendency = map(float, factors)
         observation = self._forecaster.calibration.observation
-        return Calibration(dispersion, initial, novelty, observation)
+        return Calibration(dispersion, initial, novelty, observation, tendency)
 
     def moments(self, factors: np.ndarray) -> _Moments | None:
         """With noise scaled by the factors; None if a member diverges."""

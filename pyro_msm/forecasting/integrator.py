@@ -74,7 +74,8 @@ class Integrator:
         dispersion: (state,) diagonal of L.
         step: length of a step.
         every: steps from node to node.
-        gain: factors (member, trajectory, state) on the dispersion at a node's state; None: one.
+        gain: factors (member, trajectory, state) on the dispersion at a node, from its state and
+            the whole drift there; None: one.
         quick: the quick part of the drift, as ``drift``; None: there is none.
     """
 
@@ -82,7 +83,7 @@ class Integrator:
     dispersion: Tensor
     step: float
     every: int = 1
-    gain: Callable[[Tensor], Tensor] | None = None
+    gain: Callable[[Tensor, Tensor], Tensor] | None = None
     quick: Callable[[float, Tensor], Tensor] | None = None
 
     def run(self, state: PathState, times: np.ndarray) -> tuple[PathState, np.ndarray]:
@@ -148,7 +149,7 @@ class Integrator:
         ahead = self.drift(*there) + self._quick(*there)
         moved = latent + (0.5 * self.step) * (rate + quick + ahead)
         if noise is not None:
-            moved = moved + (noise if self.gain is None else noise * self.gain(latent))
+            moved = moved + self._driven(noise, latent, rate + quick)
         rates = state.rates
         if state.index % self.every == 0:
             rates = (rate, *rates)[:2]
@@ -160,26 +161,29 @@ class Integrator:
     def _quick(self, time: float, latent: Tensor) -> Tensor:
         return latent.new_zeros(()) if self.quick is None else self.quick(time, latent)
 
+    def _driven(self, noise: Tensor, node: Tensor, rate: Tensor) -> Tensor:
+        return noise if self.gain is None else noise * self.gain(node, rate)
+
     def _multistep(
         self, state: PathState, offset: int, noise: Tensor | None, out: Tensor
     ) -> PathState:
         """Steps within one node distance, written to ``out``."""
         rates, count = state.rates, len(out)
+        begun = state.origin + (state.index - offset) * self.step
         if offset == 0:
-            now = state.origin + state.index * self.step
-            rates = (self.drift(now, state.latent), *rates)[:3]
+            rates = (self.drift(begun, state.latent), *rates)[:3]
             state = replace(
                 state, node=state.latent, rates=rates, wandered=torch.zeros_like(state.latent)
             )
-        driven = noise
-        if noise is not None and self.gain is not None:
-            driven = noise * self.gain(state.node)
+        quick = self._quick(begun, state.node)
+        driven = None if noise is None else self._driven(noise, state.node, rates[0] + quick)
         share = torch.arange(offset, offset + count + 1, device=out.device) / self.every
         weights = _adams_bashforth(share.to(out.dtype)) * (self.every * self.step)
         if self.quick is None:
             state = self._between_nodes(state, weights[1:], driven, out)
         else:
-            state = self._step_by_step(state, weights.diff(dim=0), driven, out)
+            ready = quick if offset == 0 else None
+            state = self._step_by_step(state, weights.diff(dim=0), driven, out, ready)
         if offset + count == self.every:
             rates = rates[:2]
         return replace(state, index=state.index + count, rates=rates)
@@ -197,9 +201,11 @@ class Integrator:
         return replace(state, recent=(out[-1], out[-1]), wandered=wandered)
 
     def _step_by_step(
-        self, state: PathState, weights: Tensor, noise: Tensor | None, out: Tensor
-    ) -> PathState:
-        """One step after the other, by weights (step, rate) of each way."""
+        self, state: PathState, weights: Tensor, noise: Tensor | None, out: Tensor,
+        ready: Tensor | None,
+    ) -> PathState:  # fmt: skip
+        """One step after the other, by weights (step, rate) of each way; ``ready`` is the quick
+        part of the drift at the first."""
         torch.tensordot(weights, torch.stack(state.rates), 1, out=out)
         if noise is not None:
             out += noise
@@ -207,7 +213,8 @@ class Integrator:
         own = (_adams_bashforth(out.new_ones(1))[0] * self.step).tolist()
         for number, moved in enumerate(out):
             now = state.origin + (state.index + number) * self.step
-            quick = (self._quick(now, latent), *quick[:2])
+            rate = self._quick(now, latent) if number or ready is None else ready
+            quick = (rate, *quick[:2])
             moved += latent
             for weight, rate in zip(own, quick, strict=True):
                 moved.add_(rate, alpha=weight)

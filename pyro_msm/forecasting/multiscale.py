@@ -196,7 +196,7 @@ class MultiscaleForecaster(TrainedLatentForecaster):
             integrator = Integrator(
                 lambda time, latent: self._drift(time, latent, state, world),
                 state.dynamics.dispersion, self.rollout_step, self.rollout_every,
-                lambda latent: self._gain(latent, world),
+                lambda latent, rate: self._gain(latent, rate, world),
                 None if self.model.network.known_drift is None
                 else lambda time, latent: self._physics(time, latent, state),
             )  # fmt: skip
@@ -238,18 +238,22 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         times = latent.new_full((latent.shape[1],), time)
         return self.model.network.physics(times, latent, state.parameters)
 
-    def _gain(self, latent: Tensor, world: World | None) -> Tensor:
+    def _gain(self, latent: Tensor, rate: Tensor, world: World | None) -> Tensor:
         """Factors (member, trajectory, state or 1) on the dispersion."""
-        factor = latent.new_full((1,), self.calibration.dispersion)
-        if self.calibration.novelty and world is not None:
-            factor = torch.hypot(factor, self.calibration.novelty * world.novelty(latent))
-        network = self.model.network
+        network, calibration = self.model.network, self.calibration
+        factor = latent.new_full((1,), calibration.dispersion)
+        if calibration.novelty and world is not None:
+            factor = torch.hypot(factor, calibration.novelty * world.novelty(latent))
+        if calibration.tendency:
+            factor = torch.hypot(factor, calibration.tendency * rate / network.state_rate)
         return factor if network.state_gain is None else factor * network.gain(latent)
+
+    def _tells_tendency(self) -> bool:
+        return self.model.network.known_drift is not None
 
     def _tells_novelty(self) -> bool:
         # Where the equation is known, η is detail that may stand anywhere, and new everywhere.
-        known = self.model.network.known_drift is not None
-        return self.reach is not None and bool(self.reach.seen) and not known
+        return self.reach is not None and bool(self.reach.seen) and not self._tells_tendency()
 
     def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
         """The state drawn afresh from the posterior of the last snapshots; streams go on."""
@@ -290,9 +294,13 @@ class MultiscaleForecaster(TrainedLatentForecaster):
             latents = np.moveaxis(latents, 0, 2)
         network = self.model.network
         macro, micro = np.split(latents, [network.macro_values], -1)
-        shape = (*latents.shape[:-1], network.channels, *network.macro)
-        space = list(self.axes)[1:]
-        found = {"macro": (("channel", *(f"macro_{a}" for a in space)), macro.reshape(shape))}
+        shape = (*latents.shape[:-1], network.order, network.channels, *network.macro)
+        dims = "channel", *(f"macro_{axis}" for axis in list(self.axes)[1:])
+        orders = np.moveaxis(macro.reshape(shape), latents.ndim - 1, 0)
+        found = {
+            name: (dims, values)
+            for name, values in zip(("macro", "macro_rate"), orders, strict=False)
+        }
         if network.micro:
             found["micro"] = ("micro_component",), micro
         return found

@@ -89,6 +89,6 @@ def _new_model(data: xr.Dataset, settings: ModelConfig, quadrature: int) -> Mult
         drift_layers=s.drift_layers, neighbourhood=s.neighbourhood,
         time_input=s.time_input, frame=s.frame, detail=s.detail, snapshots=s.snapshots,
         physics=chosen_physics(s.physics, data), closure=s.closure,
-        dispersion=s.dispersion,
+        dispersion=s.dispersion, order=s.order,
         std_floor=s.std_floor, quadrature=quadrature,
     )  # fmt: skip

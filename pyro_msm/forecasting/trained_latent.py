@@ -65,12 +65,18 @@ class TrainedLatentForecaster(TrainedForecaster, LatentForecaster):
         """Fits the noise of the observations, and then the spread of the ensemble."""
         self.calibration = Calibration()  # whatever a training that goes on had found before
         self.calibration = Calibration(observation=observation_factor(self, validation))
-        self.calibration = calibrate(self, validation, self._tells_novelty())
+        self.calibration = calibrate(
+            self, validation, self._tells_novelty(), self._tells_tendency()
+        )
         found = ", ".join(f"{name} {value:.3g}" for name, value in vars(self.calibration).items())
         logger.info("spread calibrated on validation: %s", found)
 
     def _tells_novelty(self) -> bool:
         """Whether its members know how far they are from the training data."""
+        return False
+
+    def _tells_tendency(self) -> bool:
+        """Whether the noise of its members can be in proportion to their drift."""
         return False
 
     # --- forecasting -----------------------------------------------------------------------------

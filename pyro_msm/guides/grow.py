@@ -100,7 +100,9 @@ def _first(guide: AmortizedPathGuide, data: xr.Dataset) -> AmortizedPathGuide:
     """From n_η = 0 to 1, the scales separated by the kernel that the macroscale has learned."""
     old = guide.model
     scales = copy.deepcopy(old.network.scales).cpu()
-    found = measure(data, old.network.macro, 1, old.settings["rank"], scales=scales)
+    found = measure(
+        data, old.network.macro, 1, old.settings["rank"], scales=scales, order=old.network.order
+    )
     model = _sized(old, 1, found.sizes["rank"])
     model.initialise(found)
     return _continued(guide, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -67,11 +67,10 @@ class LawKind:
         return torch.cat(found)
 
 
-#: From the simplest on.
+#: From the one of the fewest parameters on.
 KINDS = {
     "gaussian": LawKind("one Gaussian state that x moves"),
     "affine": LawKind("one state that x moves and widens", widths=1.0),
-    "spline": LawKind("one state of any shape", widths=1.0, shapes=0.5),
     "states": LawKind("two Gaussian states, the likelier of which x decides", states=2, places=0.0),
     "moving-states": LawKind(
         "two Gaussian states that x moves, and the likelier of which it decides", states=2
@@ -79,4 +78,19 @@ KINDS = {
     "three-states": LawKind(
         "three Gaussian states, the likelier of which x decides", states=3, places=0.0
     ),
+    "spline": LawKind("one state of any shape", widths=1.0, shapes=0.5),
 }
+
+#: What a kind has to gain in log evidence over one of fewer parameters to be chosen.
+GAIN = 2.0
+
+
+def chosen(evidence: Mapping[str, float]) -> str:
+    """The first of ``KINDS`` whose log evidence is within ``GAIN`` of the largest one.
+
+    Example:
+        >>> chosen({"spline": 10.0, "gaussian": 8.5, "states": 3.0})
+        'gaussian'
+    """
+    least = max(evidence.values()) - GAIN
+    return next(name for name in KINDS if evidence.get(name, -torch.inf) >= least)

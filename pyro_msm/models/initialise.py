@@ -71,6 +71,7 @@ def measure(
     frame: str = "fixed",
     scales: ScaleSeparation | None = None,
     sharp: bool = False,
+    order: int = 1,
 ) -> Statistics:
     """Measures the ``train`` split of a validated dataset: see ``Statistics``.
 
@@ -87,7 +88,7 @@ def measure(
     scales = scales or ScaleSeparation(grid, coarse, boundary, sharp)
     with torch.no_grad():
         sample = _sample(train)
-        state = _macro_state(sample, scales)
+        state = _macro_state(sample, scales, order)
         rest = scales.beyond_macro(sample.now)
         channels = sample.now.shape[1]
         parameters = {"log_macro_var": _log_var(rest)}
@@ -117,7 +118,9 @@ def measure(
             parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
             sizes["rank"] = len(basis.rows)
         parameters |= initial_law(state.first, state.scale)
-    buffers = {
+    times = train["time"].values
+    step = {"frame_step": torch.tensor(float(times[-1] - times[0]) / (len(times) - 1))}
+    buffers = (step if order == 2 else {}) | {
         "state_mean": state.mean,
         "state_scale": state.scale,
         "state_rate": state.rate,
@@ -136,11 +139,15 @@ def initial_law(first: Tensor, scale: Tensor) -> dict[str, Tensor]:
 
 
 class Sample(NamedTuple):
-    """Snapshots (m, channel, *grid) spread over a split, those a lag later, and the first ones."""
+    """Snapshots (m, channel, *grid) spread over a split, and the first ones (trajectory, …).
+
+    ``later`` and ``second`` are those a lag after these.
+    """
 
     now: Tensor
     later: Tensor
     first: Tensor
+    second: Tensor
     lag: float
 
 
@@ -154,11 +161,15 @@ class StateScales(NamedTuple):
     rate: Tensor
 
 
-def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
-    """ζ by the initial kernel: one mean, scale and rate for all points of a channel."""
+def _macro_state(sample: Sample, scales: ScaleSeparation, order: int) -> StateScales:
+    """ζ by the initial kernel: one mean, scale and rate for all points of a channel.
+
+    Of second order its rates follow, which are taken to change at the pace of their values.
+    """
     restriction = scales.restriction()
-    now, later, first = (
-        apply_along_axes(restriction, field) for field in (sample.now, sample.later, sample.first)
+    now, later, first, second = (
+        apply_along_axes(restriction, field)
+        for field in (sample.now, sample.later, sample.first, sample.second)
     )
     points = now[0, 0].numel()
 
@@ -166,15 +177,26 @@ def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
         return value.repeat_interleave(points)
 
     by_channel = now.movedim(1, 0).flatten(1)
-    speed = ((later - now) / sample.lag).movedim(1, 0).flatten(1).std(1)
+    moving = (later - now) / sample.lag
+    speed = moving.movedim(1, 0).flatten(1).std(1)
     scale = by_channel.std(1).clamp(min=1e-6)
-    return StateScales(
+    values = StateScales(
         now.flatten(1),
         first.flatten(1),
         per_point(by_channel.mean(1)),
         per_point(scale),
         per_point(speed.clamp(min=1e-6 * scale)),
     )
+    if order == 1:
+        return values
+    rates = StateScales(
+        moving.flatten(1),
+        ((second - first) / sample.lag).flatten(1),
+        torch.zeros_like(values.mean),
+        values.rate,
+        values.rate.square() / values.scale,
+    )
+    return StateScales(*(torch.cat(pair, -1) for pair in zip(values, rates, strict=True)))
 
 
 def view_from(frame: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -322,12 +344,12 @@ def _sample(train: xr.Dataset) -> Sample:
     steps = max(1, min(8, (count - 1) // 4))
     chosen = _spread(count - steps, min(count - steps, max(2, most // len(which))))
     times = train["time"].values
-    now, later, first = (
+    now, later, first, second = (
         torch.tensor(_without_gaps(train.isel(trajectory=which, time=index))).float()
-        for index in (chosen, chosen + steps, [0])
+        for index in (chosen, chosen + steps, [0], [steps])
     )
     lag = float(times[-1] - times[0]) / (count - 1) * steps
-    return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], lag)
+    return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], second[:, 0], lag)
 
 
 def _without_gaps(part: xr.Dataset) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pyro_msm import data as datasets
 from pyro_msm.data.windows import WindowBatch
 from pyro_msm.distributions import SDEPath
+from pyro_msm.errors import InputError
 from pyro_msm.models.initialise import Statistics, measure
 from pyro_msm.nn.multiscale import MultiscaleNetwork
 from pyro_msm.nn.physics import KnownDrift, Physics
@@ -78,6 +79,9 @@ class MultiscaleSDE(PyroModule):
             changes where physics is known.
         dispersion: "constant", or "state": the dispersion of each scale depends on the other scale,
             see ``nn.dispersion.StateGain``; constant with ``micro=0``.
+        order: 1, or 2: the macroscale state holds the rates of its values beside these, dζ = ζ̇ dt
+            and more, dζ̇ = …, as waves need whose momentum is not observed. The encoder sees the
+            rates in its ``snapshots``, two at least.
         snapshots: consecutive snapshots that the encoder sees at once.
         std_floor: least posterior standard deviation, relative to the state's scale: the width of
             the tube of states in which the drift is trained.
@@ -93,7 +97,8 @@ class MultiscaleSDE(PyroModule):
     ``for_data`` takes the sizes, scales and initial weights from a dataset.
 
     Raises:
-        InputError: ``physics`` that does not fit the field, or cannot be imported.
+        InputError: ``physics`` that does not fit the field, or cannot be imported; an ``order``
+            that does not go with the other settings.
     """
 
     network: MultiscaleNetwork
@@ -119,6 +124,7 @@ class MultiscaleSDE(PyroModule):
         detail: int = 0,
         closure: float = 0.5,
         dispersion: str = "constant",
+        order: int = 1,
         snapshots: int = 1,
         std_floor: float = 0.01,
         quadrature: int = 4,
@@ -126,6 +132,11 @@ class MultiscaleSDE(PyroModule):
         spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
     ) -> None:
+        if order == 2 and snapshots < 2:
+            raise InputError(
+                "model.order = 2 needs model.snapshots of at least 2: one does not show how fast "
+                "the field changes"
+            )
         # A name of its own keeps the parameters of two models apart in Pyro's global store; made
         # under local parameters, the module can be used under either setting.
         with pyro.settings.context(module_local_params=True):
@@ -136,7 +147,7 @@ class MultiscaleSDE(PyroModule):
             "drift_hidden": drift_hidden, "drift_layers": drift_layers,
             "neighbourhood": neighbourhood, "view": view, "parameters": parameters,
             "forcing": forcing, "time_input": time_input, "frame": frame, "detail": detail,
-            "closure": closure, "dispersion": dispersion,
+            "closure": closure, "dispersion": dispersion, "order": order,
             "physics": dict(physics) if isinstance(physics, Mapping) else physics,
             "spacing": None if spacing is None else list(spacing),
         }  # fmt: skip
@@ -169,7 +180,7 @@ class MultiscaleSDE(PyroModule):
         known = any(settings.get(name) is not None for name in ("physics", "known_drift"))
         found = measure(
             data, macro, micro, settings.get("rank", 32), settings.get("frame", "fixed"),
-            sharp=known,
+            sharp=known, order=settings.get("order", 1),
         )  # fmt: skip
         model = cls(
             found.grid,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msm.distributions import ProductOfExperts
+from pyro_msm.errors import InputError
 from pyro_msm.nn.comoving import (
     ANGLE,
     ComovingDecoder,
@@ -49,6 +50,7 @@ class MultiscaleNetwork(nn.Module):
     state_mean: Tensor
     state_scale: Tensor
     state_rate: Tensor
+    frame_step: Tensor
     shared_mean: Tensor
     shared_scale: Tensor
     time_scale: Tensor
@@ -74,6 +76,7 @@ class MultiscaleNetwork(nn.Module):
         detail: int = 0,
         closure: float = 0.5,
         dispersion: str = "constant",
+        order: int = 1,
         physics: Physics | None = None,
         spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
@@ -82,7 +85,9 @@ class MultiscaleNetwork(nn.Module):
         self.grid, self.macro = tuple(grid), tuple(macro)
         self.channels, self.micro, self.time_input = channels, micro, time_input
         self.parameters_seen, self.forcing_seen = bool(parameters), bool(forcing)
-        self.macro_values = channels * int(np.prod(macro))
+        # Of second order in time, ζ holds the field's coarse values, and after them their rates.
+        self.order = order
+        self.macro_values = order * channels * int(np.prod(macro))
         self.values = channels * int(np.prod(grid))
         self.state_size = self.macro_values + micro
         shared = parameters + forcing + int(time_input)
@@ -91,10 +96,15 @@ class MultiscaleNetwork(nn.Module):
         self.known_drift = known_drift or known_physics(
             physics, self.scales, spacing, channels, parameters
         )
+        if order == 2 and (known or frame == "comoving"):
+            raise InputError(
+                "model.order = 2 learns the rate's own drift in a fixed frame: leave out "
+                + ("model.physics" if known else "model.frame")
+            )
         self.closure = WellResolved(self.scales, closure) if known else None
         self.macro_drift = MacroDrift(
-            macro, boundary, channels, micro + shared, neighbourhood, drift_hidden, drift_layers,
-            self.closure_scale,
+            macro, boundary, order * channels, micro + shared, neighbourhood, drift_hidden,
+            drift_layers, self.closure_scale,
         )  # fmt: skip
         self.detail = LocalDetail(grid, macro, boundary, channels, detail) if detail else None
         if micro:
@@ -106,7 +116,8 @@ class MultiscaleNetwork(nn.Module):
             self._move_frame(rank, hidden, shared, neighbourhood, drift_hidden, drift_layers)
         self.state_gain = None
         if micro and dispersion == "state":
-            self.state_gain = StateGain(micro, channels, ANGLE if frame == "comoving" else 0)
+            fixed = ANGLE if frame == "comoving" else 0
+            self.state_gain = StateGain(micro, order * channels, fixed)
         if micro:
             self.log_micro_var = nn.Parameter(torch.zeros(channels))
         self.log_dispersion = nn.Parameter(torch.full((self.state_size,), -2.0))
@@ -120,6 +131,8 @@ class MultiscaleNetwork(nn.Module):
         self.register_buffer("shared_mean", torch.zeros(parameters + forcing))
         self.register_buffer("shared_scale", torch.ones(parameters + forcing))
         self.register_buffer("time_scale", torch.ones(()))
+        if order == 2:
+            self.register_buffer("frame_step", torch.ones(()))
 
     def _move_frame(
         self, rank: int, hidden: int, shared: int, neighbourhood: int, drift_hidden: int,
@@ -149,9 +162,9 @@ class MultiscaleNetwork(nn.Module):
         return 1.0 if self.closure is None else 0.0
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """State (…, state) → ζ (…, channel, points) and η (…, n_η)."""
+        """State (…, state) → ζ (…, order · channel, points) and η (…, n_η)."""
         macro, micro = state.split([self.macro_values, self.micro], -1)
-        return macro.unflatten(-1, (self.channels, -1)), micro
+        return macro.unflatten(-1, (self.order * self.channels, -1)), micro
 
     def context(
         self, times: Tensor, parameters: Tensor | None, forcing: Callable[[Tensor], Tensor] | None
@@ -202,7 +215,11 @@ class MultiscaleNetwork(nn.Module):
         rate = self._learned(macro, seen if seen.shape[-1] else None).flatten(-2)
         if self.micro:
             rate = torch.cat([rate, self.micro_drift(micro, macro.flatten(-2), context)], -1)
-        return rate * self.state_rate
+        rate = rate * self.state_rate
+        if self.order == 1:
+            return rate
+        half = self.macro_values // 2
+        return torch.cat([rate[..., :half] + state[..., half : 2 * half], rate[..., half:]], -1)
 
     def physics(self, times: Tensor, state: Tensor, parameters: Tensor | None) -> Tensor:
         """What is known of ``drift``, where anything is."""
@@ -232,18 +249,23 @@ class MultiscaleNetwork(nn.Module):
         factors: Tensor = self.state_gain(*self.split((state - self.state_mean) / self.state_scale))
         return factors
 
+    def _shown(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What observations see of ζ, (…, channel, points), and η."""
+        macro, micro = self.split(state)
+        return macro[..., : self.channels, :], micro
+
     def macro_part(self, state: Tensor) -> Tensor:
         """D_ζ(ζ): states (…, state) → (…, channel, *grid)."""
-        macro, _ = self.split(state)
+        macro, _ = self._shown(state)
         field = apply_along_axes(self.scales.prolongation(), macro.unflatten(-1, self.macro))
         return field if self.detail is None else field + self._detail(state)
 
     def _detail(self, state: Tensor) -> Tensor:
         """What D_ζ adds to the linear prolongation, (…, state) → (…, channel, *grid)."""
-        macro, _ = self.split((state - self.state_mean) / self.state_scale)
+        macro, _ = self._shown((state - self.state_mean) / self.state_scale)
         scale, _ = self.split(self.state_scale)
         added: Tensor = self.detail(macro) if self.detail is not None else macro.new_zeros(())
-        return added * scale[:, :1].unflatten(-1, (1,) * len(self.grid))
+        return added * scale[: self.channels, :1].unflatten(-1, (1,) * len(self.grid))
 
     def experts(self, state: Tensor, points: Tensor | None = None) -> ProductOfExperts:
         """The observation's law given states (…, state).
@@ -255,7 +277,7 @@ class MultiscaleNetwork(nn.Module):
         Returns:
             Batch shape (…, channel, *grid), or (…, channel, P).
         """
-        macro, micro = self.split(state)
+        macro, micro = self._shown(state)
         if points is None:
             shape = (self.channels, *(1 for _ in self.grid))
             macro_mean = self.macro_part(state)
@@ -288,7 +310,7 @@ class MultiscaleNetwork(nn.Module):
         But for the detail, all that follows the microscale decoder's coefficients is linear; where
         its matrix is small enough to be written down, no intermediate field is.
         """
-        inputs = self.macro_values + (len(self.decoder.basis) if self.micro else 0)
+        inputs = self.macro_values // self.order + (len(self.decoder.basis) if self.micro else 0)
         moving = self.micro and isinstance(self.decoder, ComovingDecoder)
         if moving or inputs * self.values > LARGEST_MATRIX:
             return self.experts(state).mean
@@ -296,7 +318,8 @@ class MultiscaleNetwork(nn.Module):
         for matrix in (torch.eye(self.channels, device=state.device), *self.scales.prolongation()):
             prolongation = torch.kron(prolongation, matrix.contiguous())
         rows, offset = prolongation.T, state.new_zeros(self.values)
-        macro, micro = state.split([self.macro_values, self.micro], -1)
+        macro, micro = self._shown(state)
+        macro = macro.flatten(-2)
         if self.micro:
             variance = self.log_macro_var.exp()
             weight = variance / (variance + self.log_micro_var.exp())
@@ -312,11 +335,13 @@ class MultiscaleNetwork(nn.Module):
 class PathEncoder(nn.Module):
     r"""Posterior at single times, from the snapshots up to each.
 
-    The mean of ζ is the restriction of the field, E_ζ(y), by the generative model's kernel; η and
-    all variances come from perceptrons of what the macroscale state cannot show of the field, seen
-    through a learned basis. In a fixed frame that is y − D_ζ(E_ζ(y)), and the basis absorbs D_ζ,
-    ⟨b, y − D ζ⟩ = ⟨b, y⟩ − ⟨Dᵀb, ζ⟩, so that no field is ever computed; in a moving frame it is
-    y − S_θ(y), which does not know where the coarse points stand.
+    The mean of ζ is the restriction of the field, E_ζ(y), by the generative model's kernel; that of
+    its rate, where the state holds one, is a weighted sum of those of the snapshots, at first the
+    slope of a line through them. η and all variances come from perceptrons of what the macroscale
+    state cannot show of the field, seen through a learned basis. In a fixed frame that is
+    y − D_ζ(E_ζ(y)), and the basis absorbs D_ζ, ⟨b, y − D ζ⟩ = ⟨b, y⟩ − ⟨Dᵀb, ζ⟩, so that no field
+    is ever computed; in a moving frame it is y − S_θ(y), which does not know where the coarse
+    points stand.
 
     Args:
         network: the generative networks; their scale separation is used, not copied.
@@ -341,6 +366,9 @@ class PathEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.micro = network.micro
+        if network.order == 2:
+            line = torch.arange(snapshots) - 0.5 * (snapshots - 1)
+            self.slope = nn.Parameter(line / line.square().sum())
         # The interpolation's length scale, in node spacings, and its relative noise variance.
         self.log_length = nn.Parameter(torch.tensor(0.7))
         self.log_nugget = nn.Parameter(torch.tensor(-4.6))
@@ -372,6 +400,9 @@ class PathEncoder(nn.Module):
         scales = network.scales
         macro = apply_along_axes(scales.restriction(), field).flatten(-1 - axes)
         mean = macro.select(-2, -1)
+        if network.order == 2:
+            rate = torch.einsum("s,...sp->...p", self.slope / network.frame_step, macro)
+            mean = torch.cat([mean, rate], -1)
         log_std: Tensor = self.log_std
         if self.moving is not None:
             micro, spread = self.moving(field, scales.axes[0])

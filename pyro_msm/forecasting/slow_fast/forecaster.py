@@ -31,7 +31,7 @@ from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.trained import TrainedForecaster
 from pyro_msm.guides.subspace import SubspaceGuide
 from pyro_msm.inference import load_checkpoint
-from pyro_msm.models.fast_laws import KINDS
+from pyro_msm.models.fast_laws import KINDS, chosen
 from pyro_msm.models.slow_fast import AveragedSDE
 from pyro_msm.nn.coupling import Coupling
 from pyro_msm.progress import Update
@@ -141,7 +141,7 @@ class SlowFastForecaster(TrainedForecaster):
         start = WarmStart(fitted, s, seed, progress)
         by_law = start.by_law(models)
         self.evidence = {name: evidence for name, (evidence, _) in by_law.items()}
-        self.law = max(self.evidence, key=self.evidence.__getitem__)
+        self.law = chosen(self.evidence)
         self.model = models[self.law]
         weights = start.by_penalty(self.model, by_law[self.law][1], self._record(judged).cells)
         restrict(self.model, record, weights, s)
