@@ -62,6 +62,20 @@ def test_forecast_has_the_variables_and_coordinates_of_the_contract():
     np.testing.assert_array_equal(result["time"], TIMES[:5])
 
 
+def test_of_second_order_the_rates_are_a_part_of_their_own():
+    data = travelling_waves(grid=(20, 10), channels=2)
+    made = moving(data, macro=5, order=2, snapshots=2)
+    result = made.forecast(start(data, 2), TIMES[1:6], members=3, generator=1)
+    assert result["macro_rate"].dims == result["macro"].dims
+    assert result["macro_rate"].shape == result["macro"].shape == (3, 4, 5, 2, 5, 5)
+    _, latents = made.advance(made.encode(start(data, 2), 3, 1), TIMES[1:6])
+    values, rates = np.split(np.moveaxis(latents[..., :100], 0, 2), 2, -1)
+    np.testing.assert_array_equal(result["macro"], values.reshape(result["macro"].shape))
+    np.testing.assert_array_equal(result["macro_rate"], rates.reshape(result["macro"].shape))
+    same = made.decode(latents + np.r_[np.zeros(50), np.ones(50), np.zeros(2)].astype("f4"))
+    assert_same_field(same, made.decode(latents))
+
+
 def test_macro_only_has_no_micro_part():
     result = moving(micro=0).forecast(start(), TIMES[:3])
     assert "micro" not in result
