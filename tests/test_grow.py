@@ -29,8 +29,10 @@ CASES = [
     {"micro": 1, "snapshots": 3, "rank": 1, "time_input": True},
     {"micro": 3, "frame": "comoving"},
     {"micro": 3, "frame": "comoving", "rank": 1, "snapshots": 2},
+    {"micro": 2, "order": 2, "snapshots": 3},
     {"micro": 0},
     {"micro": 0, "time_input": True},
+    {"micro": 0, "order": 2, "snapshots": 2},
 ]
 
 
@@ -99,7 +101,7 @@ def silent(guide, data):
     return made
 
 
-@pytest.mark.parametrize("case", CASES[:5], ids=str)
+@pytest.mark.parametrize("case", CASES[:6], ids=str)
 def test_forecast_and_validation_error_are_those_of_the_small_model(case):
     data = travelling_waves()
     _, guide = trained(data, **case)
@@ -123,7 +125,7 @@ def test_the_first_component_leaves_the_forecast_of_the_macroscale():
     assert other["micro"].sizes["micro_component"] == 1
 
 
-@pytest.mark.parametrize("case", CASES[:5], ids=str)
+@pytest.mark.parametrize("case", CASES[:6], ids=str)
 def test_the_likelihood_is_that_of_the_small_model(case):
     """Of all training snapshots, given the posterior's means."""
     data = travelling_waves()

@@ -58,6 +58,17 @@ def test_the_posterior_of_the_drift_is_the_closed_one(data, fitted):
     assert fitted.effective_parameters == pytest.approx(1 - 1 / precision, rel=1e-6)
 
 
+def test_a_penalty_has_to_make_held_out_data_likelier(data):
+    """A tiny one changes nothing; that is no reason to take it. E b̄ = E Y: a huge one ruins it."""
+    settings = SETTINGS.model_copy(update={"penalties": [1e-3, 0.0, 1e4], "posterior": "map"})
+    forecaster = SlowFastForecaster(settings, TRAINING).fit(data)
+    assert forecaster.model.penalty == 0.0
+    bad = SETTINGS.model_copy(update={"penalties": [1e4], "posterior": "map"})
+    shrunk = SlowFastForecaster(bad, TRAINING).fit(data)
+    at = np.zeros((1, 1))
+    assert abs(shrunk.drift(at).item()) < 0.5 * abs(forecaster.drift(at).item())
+
+
 def test_a_member_does_not_depend_on_those_beside_it(data, fitted):
     start = data.isel(time=slice(0, 1), trajectory=slice(2, 4))
     times = np.array([0.0, 0.1, 0.5])

@@ -29,6 +29,9 @@ logger = logging.getLogger("pyro_msm")
 #: Steps of Fisher scoring at most.
 STEPS = 40
 
+#: Held-out log-likelihoods that differ by less are taken as the same.
+NOISE = 1.0
+
 #: A direction counts where the path tells so much of what the prior does.
 INFORMED = 1.0
 
@@ -77,8 +80,9 @@ class WarmStart:
         return found
 
     def by_penalty(self, model: AveragedSDE, weights: Tensor, judges: Increments) -> Tensor:
-        """Sets the moment penalty under which ``judges``, sums over cells of held-out increments,
-        are likeliest, and returns the most probable whitened weights with it."""
+        """Sets the least moment penalty under which ``judges``, sums over cells of held-out
+        increments, are as likely as under any but for ``NOISE`` nats, and returns the most
+        probable whitened weights with it."""
         found = []
         for penalty in sorted(self.settings.penalties):
             model.penalty = penalty
@@ -88,7 +92,8 @@ class WarmStart:
                 fit = float(log_likelihood(judges, averages))
             logger.info("penalty %g: held-out log-likelihood %.2f", penalty, fit)
             found.append((fit, penalty, weights))
-        _, model.penalty, best = max(found, key=lambda each: each[0])
+        least = max(fit for fit, _, _ in found) - NOISE
+        model.penalty, best = next((p, weights) for fit, p, weights in found if fit >= least)
         return best
 
     def _fitted(self, model: AveragedSDE, start: Tensor, what: str) -> Tensor:
