@@ -11,6 +11,7 @@ from pyro_msm import data as datasets
 from pyro_msm.config import ModelConfig
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting import MultiscaleForecaster, initial_window
+from pyro_msm.forecasting.calibration import Calibration
 from pyro_msm.forecasting.sizes import chosen_macro
 from pyro_msm.forecasting.validation import free_running_error
 from tests.small_fields import (
@@ -74,6 +75,50 @@ def test_of_second_order_the_rates_are_a_part_of_their_own():
     np.testing.assert_array_equal(result["macro_rate"], rates.reshape(result["macro"].shape))
     same = made.decode(latents + np.r_[np.zeros(50), np.ones(50), np.zeros(2)].astype("f4"))
     assert_same_field(same, made.decode(latents))
+
+
+def test_rates_need_whole_snapshots_at_the_times_of_the_training():
+    data = travelling_waves()
+    made = moving(data, order=2, snapshots=3)
+    first = start(data, 3)
+    with pytest.raises(InputError, match=r"3 snapshots 0.025 apart.*0.05 0.05"):
+        made.encode(first.assign_coords(time=2 * first["time"]))
+    masked = with_mask(data)
+    with pytest.raises(InputError, match="these have a mask"):
+        made.encode(start(masked, 3))
+    model, training = tiny_configuration()
+    wrong = {
+        "model.snapshots of at least 2": (data, {"order": 2}),
+        "leave out model.frame": (
+            data,
+            {"order": 2, "snapshots": 2, "frame": "comoving", "micro": 4},
+        ),
+        "leave out model.physics": (
+            data,
+            {"order": 2, "snapshots": 2, "physics": {"advection": 1.0}},
+        ),
+        "these have a mask": (masked, {"order": 2, "snapshots": 2}),
+    }
+    for message, (given, update) in wrong.items():
+        with pytest.raises(InputError, match=message):
+            MultiscaleForecaster(model.model_copy(update=update), training).check(given)
+
+
+def test_noise_in_proportion_to_the_drift_stands_still_with_it():
+    """Where the equation is known the spread's calibration may ask for it."""
+    data = travelling_waves()
+    made = moving(data, known_drift=lambda field, times, parameters: 1.0 + 0 * field)
+    assert made._tells_tendency()
+    made.calibration = Calibration(0.0, 0.0, tendency=0.1)
+    spread = made.forecast(start(), TIMES[:9], 20, 1)["macro"].std("member").isel(time=-1)
+    assert float(spread.min()) > 0
+    still = moving(data, known_drift=lambda field, times, parameters: 0 * field)
+    still.calibration = made.calibration
+    with torch.no_grad():
+        for parameter in still.model.network.macro_drift.parameters():
+            parameter.zero_()
+    assert not still.forecast(start(), TIMES[:9], 20, 1)["macro"].std("member").any()
+    assert not moving(data)._tells_tendency()
 
 
 def test_macro_only_has_no_micro_part():

@@ -258,3 +258,14 @@ def test_drift_attribution_is_that_of_a_drift_that_is_known():
 def test_a_macro_only_model_has_no_attribution():
     data = travelling_waves()
     assert drift_attribution(forecaster(data, micro=0), data) is None
+
+
+def test_of_second_order_the_drift_that_is_attributed_is_the_rates():
+    data = travelling_waves()
+    made = forecaster(data, order=2, snapshots=2)
+    found = drift_attribution(made, data)
+    assert np.mean(found["by_point"]) == pytest.approx(found["share"], rel=1e-6)
+    with torch.no_grad():
+        for parameter in made.model.network.macro_drift.context.parameters():
+            parameter.zero_()
+    assert drift_attribution(made, data)["share"] == 0

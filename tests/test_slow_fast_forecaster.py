@@ -58,6 +58,30 @@ def test_the_posterior_of_the_drift_is_the_closed_one(data, fitted):
     assert fitted.effective_parameters == pytest.approx(1 - 1 / precision, rel=1e-6)
 
 
+def test_a_law_of_several_states_is_kept_and_drawn_from(data, tmp_path, monkeypatch):
+    """Chosen whatever the evidence: saved, loaded, resumed; draws have its mean."""
+    monkeypatch.setattr("pyro_msm.forecasting.slow_fast.forecaster.chosen", max)
+    settings = SETTINGS.model_copy(update={"laws": ["gaussian", "three-states"]})
+    run = RunDirectory.create(tmp_path / "run", Config(slow_fast=settings))
+    short = TRAINING.model_copy(update={"steps": 3})
+    SlowFastForecaster(settings, short).fit(data, run=run, seed=1)
+    made = SlowFastForecaster(settings, TRAINING).fit(data, run=run, seed=1, resume=True)
+    again = SlowFastForecaster.from_run(run)
+    assert again.law == made.law == "three-states"
+    assert set(again.evidence) == {"gaussian", "three-states"}
+    at = np.array([[0.2]])
+    np.testing.assert_array_equal(again.drift(at), made.drift(at))
+    drawn = again.fast_law(at, 4000)[:, 0, 0]  # b̄ = E Y - x
+    mean = again.drift(at).item() + 0.2
+    assert abs(drawn.mean() - mean) < 5 * drawn.std() / 4000**0.5 + 0.02
+
+
+def test_the_same_law_is_not_fitted_twice(data):
+    """Without x, and with one component, a Gaussian has no width that depends on anything."""
+    settings = SETTINGS.model_copy(update={"laws": ["gaussian", "affine"]})
+    assert list(SlowFastForecaster(settings, TRAINING).fit(data).evidence) == ["gaussian"]
+
+
 def test_a_penalty_has_to_make_held_out_data_likelier(data):
     """A tiny one changes nothing; that is no reason to take it. E b̄ = E Y: a huge one ruins it."""
     settings = SETTINGS.model_copy(update={"penalties": [1e-3, 0.0, 1e4], "posterior": "map"})

@@ -234,7 +234,7 @@ def model_directions(weights: int) -> tuple[Tensor, Tensor]:
 
 
 def test_every_weight_of_a_conditional_law_matters():
-    everything = LawKind("all", states=2, widths=1.0, shapes=0.5)
+    everything = LawKind("all", "", states=2, widths=1.0, shapes=0.5)
     model = AveragedSDE(linear(), ZERO, ONE, kind=everything, bins=4, hidden=3)
     u = model.start(torch.Generator().manual_seed(0))
     jacobian = linearise(model, increments(9), base_points(16, 1, sets=1), u).jacobian
@@ -297,7 +297,6 @@ def test_the_evidence_finds_the_kind_of_the_fast_law(system, kind):
         name: AveragedSDE(found.coupling(), centre, width, kind=KINDS[name]) for name in KINDS
     }
     by_law = WarmStart(record, SlowFastConfig(), 0, lambda *_: None).by_law(models)
-    print({n: round(v[0], 2) for n, v in by_law.items()})
     assert chosen({name: evidence for name, (evidence, _) in by_law.items()}) == kind
 
 

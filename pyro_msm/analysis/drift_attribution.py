@@ -23,7 +23,8 @@ def drift_attribution(forecaster: MultiscaleForecaster, data: xr.Dataset) -> dic
     and sums over the components of ζ, each in units of its own rate. 0: the microscale does not
     matter to the macroscale; 1: as much of the drift changes as there is. It may exceed 1 where
     the two parts of the drift cancel. Paths are the means of the encoder's posterior. In a
-    co-moving frame the two components that are the frame's angle are kept as they are.
+    co-moving frame the two components that are the frame's angle are kept as they are. Of second
+    order, f is the drift of the rates of ζ.
 
     Args:
         forecaster: a trained model.
@@ -50,10 +51,12 @@ def drift_attribution(forecaster: MultiscaleForecaster, data: xr.Dataset) -> dic
     context = network.context(times, parameters, state.forcing)
     shared = None if parameters is None else parameters[:, None]
 
+    first = network.macro_values - network.macro_values // network.order
+
     def rates(path: Tensor) -> np.ndarray:
         with torch.inference_mode():
             drift = network.drift(times, path, context, shared) / network.state_rate
-        return drift[..., : network.macro_values].double().cpu().numpy()
+        return drift[..., first : network.macro_values].double().cpu().numpy()
 
     inner = range(network.macro_values, network.state_size)
     if forecaster.model.settings["frame"] == "comoving":
@@ -69,9 +72,7 @@ def drift_attribution(forecaster: MultiscaleForecaster, data: xr.Dataset) -> dic
         "first_component": inner.start - network.macro_values + 1,
         "time": time,
         "by_time": np.square(change).sum(-1).mean(0) / each,
-        "by_point": (change.var((0, 1)) / (each / full.shape[-1])).reshape(
-            network.order * network.channels, -1
-        )[-network.channels :],
+        "by_point": (change.var((0, 1)) / (each / full.shape[-1])).reshape(network.channels, -1),
     }
 
 

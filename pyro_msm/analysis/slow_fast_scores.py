@@ -28,7 +28,7 @@ from pyro_msm.forecasting.slow_fast.scoring import (
     fit_comparators,
     law_scores,
 )
-from pyro_msm.models.fast_laws import KINDS
+from pyro_msm.models.fast_laws import GAIN, KINDS
 from pyro_msm.scores import effective
 
 #: Points of a curve over one slow component, or of a scatter over several.
@@ -51,8 +51,8 @@ def scores(run: Evaluated) -> dict[str, Any]:
     * ``information_bound``: the drift error that no estimate of as many parameters as the path has
       told, ``effective_parameters``, beats on average.
     * ``law``: see ``law_scores``, against the test paths; ``law_of``: that of each comparator.
-    * ``fast_law``: the kind of fast law for which the path speaks most, of those whose
-      ``log_evidence`` stands beside it (see ``models.fast_laws``).
+    * ``fast_law``: the kind of fast law that was chosen, of those whose ``log_evidence`` stands
+      beside it (see ``models.fast_laws``); ``conditional``: whether it depends on x.
     * ``penalty``: λ as held-out segments chose it.
     * ``slow_fast``: what the figures show.
     """
@@ -65,6 +65,7 @@ def scores(run: Evaluated) -> dict[str, Any]:
         "effective_parameters": forecaster.effective_parameters,
         "fast_law": forecaster.law,
         "log_evidence": forecaster.evidence,
+        "conditional": forecaster.settings.conditional,
         "penalty": forecaster.model.penalty,
         "posterior": forecaster.settings.posterior,
     }
@@ -183,7 +184,7 @@ def sections(result: Mapping[str, Any]) -> list[Section]:
         ("Law of the fast variable", partial(plots.fast_law, shown)),
     ]
     tables = [_table(result)] if "drift_error" in result else []
-    tables.append(_kinds(result["log_evidence"]))
+    tables.append(_kinds(result))
     return [Section("Averaged dynamics", figures, tables, _sentences(result))]
 
 
@@ -198,23 +199,27 @@ def _table(result: Mapping[str, Any]) -> Table:
     )
 
 
-def _kinds(evidence: Mapping[str, float]) -> Table:
+def _kinds(result: Mapping[str, Any]) -> Table:
+    evidence = result["log_evidence"]
     most = max(evidence.values())
     cells = [
-        [name, KINDS[name].title, f"{value - most:.1f}"]
+        [name, KINDS[name].described(result["conditional"]), f"{value - most:.1f}"]
         for name, value in sorted(evidence.items(), key=lambda item: -item[1])
     ]
     return Table(
         "Kinds of fast law",
         ["kind", "the fast variable has", "log evidence"],
         cells,
-        "Less the largest one. A kind has to gain two over one of fewer parameters to be chosen.",
+        f"Less the largest one. The first of {', '.join(KINDS)} within {GAIN:g} of it is taken.",
     )
 
 
 def _sentences(result: Mapping[str, Any]) -> list[str]:
-    chosen = KINDS[result["fast_law"]].title
-    found = [f"Of the kinds of fast law that were tried, the path speaks most for {chosen}."]
+    chosen = KINDS[result["fast_law"]].described(result["conditional"])
+    found = [
+        "The simplest kind of fast law against which the path does not speak, of those that were "
+        f"tried, is {chosen}."
+    ]
     if "drift_error" not in result:
         return found
     told = (

@@ -205,7 +205,7 @@ class _Forecasts:
         self.least = np.zeros((len(self._scored), 1, len(self._noise)))
 
     def calibration(self, factors: np.ndarray) -> Calibration:
-        """The factors in the order of ``Calibration``, with its observation noise."""
+        """Of the factors d, i, n, t, with the observation noise that there is."""
         dispersion, initial, novelty, tendency = map(float, factors)
         observation = self._forecaster.calibration.observation
         return Calibration(dispersion, initial, novelty, observation, tendency)

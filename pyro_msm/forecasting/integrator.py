@@ -149,7 +149,8 @@ class Integrator:
         ahead = self.drift(*there) + self._quick(*there)
         moved = latent + (0.5 * self.step) * (rate + quick + ahead)
         if noise is not None:
-            moved = moved + self._driven(noise, latent, rate + quick)
+            gain = 1.0 if self.gain is None else self.gain(latent, rate + quick)
+            moved = moved + noise * gain
         rates = state.rates
         if state.index % self.every == 0:
             rates = (rate, *rates)[:2]
@@ -160,9 +161,6 @@ class Integrator:
 
     def _quick(self, time: float, latent: Tensor) -> Tensor:
         return latent.new_zeros(()) if self.quick is None else self.quick(time, latent)
-
-    def _driven(self, noise: Tensor, node: Tensor, rate: Tensor) -> Tensor:
-        return noise if self.gain is None else noise * self.gain(node, rate)
 
     def _multistep(
         self, state: PathState, offset: int, noise: Tensor | None, out: Tensor
@@ -175,14 +173,17 @@ class Integrator:
             state = replace(
                 state, node=state.latent, rates=rates, wandered=torch.zeros_like(state.latent)
             )
-        quick = self._quick(begun, state.node)
-        driven = None if noise is None else self._driven(noise, state.node, rates[0] + quick)
+        driven, ready = noise, None
+        if offset == 0:
+            ready = self._quick(begun, state.node)
+        if noise is not None and self.gain is not None:
+            quick = self._quick(begun, state.node) if ready is None else ready
+            driven = noise * self.gain(state.node, rates[0] + quick)
         share = torch.arange(offset, offset + count + 1, device=out.device) / self.every
         weights = _adams_bashforth(share.to(out.dtype)) * (self.every * self.step)
         if self.quick is None:
             state = self._between_nodes(state, weights[1:], driven, out)
         else:
-            ready = quick if offset == 0 else None
             state = self._step_by_step(state, weights.diff(dim=0), driven, out, ready)
         if offset + count == self.every:
             rates = rates[:2]

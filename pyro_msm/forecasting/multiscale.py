@@ -161,9 +161,11 @@ class MultiscaleForecaster(TrainedLatentForecaster):
 
         Raises:
             InputError: another grid, too few snapshots, or no parameters or forcing at that time
-                where the model was trained with them.
+                where the model was trained with them; gaps or other times between snapshots where
+                these tell rates.
         """
         check_drivers(window, self.model.settings)
+        self._check_rates(window)
         mean, log_var = self._posterior(window)
         indices = members if isinstance(members, range) else range(members)
         root = root_entropy(generator)
@@ -216,6 +218,19 @@ class MultiscaleForecaster(TrainedLatentForecaster):
                 macro = self.model.network.macro_values
                 mean = torch.cat([mean[..., :macro], world.nearest(mean)[..., macro:]], -1)
         return mean, log_var
+
+    def _check_rates(self, window: xr.Dataset) -> None:
+        """Raises ``InputError`` if snapshots cannot tell the rates that the state holds."""
+        if self.model.network.order == 1:
+            return
+        steps, usual = np.diff(window["time"].values), float(self.model.network.frame_step)
+        if not np.allclose(steps[1 - self.warmup :], usual, rtol=1e-3):
+            raise InputError(
+                f"the model tells rates from {self.warmup} snapshots {usual:g} apart, as it was "
+                f"trained; these are {np.array2string(steps[1 - self.warmup :], precision=6)} apart"
+            )
+        if "mask" in window:
+            raise InputError("a model of order 2 starts from whole snapshots; these have a mask")
 
     def _world(self) -> World | None:
         return None if self.reach is None else self.reach.world(self.model.network)
@@ -288,7 +303,8 @@ class MultiscaleForecaster(TrainedLatentForecaster):
             latents: (time, member, trajectory, latent), or (trajectory, time, latent).
 
         Returns:
-            Arrays (member, trajectory, time, …) or (trajectory, time, …).
+            Arrays (member, trajectory, time, …) or (trajectory, time, …); of second order with
+            ``macro_rate``, as ``macro``.
         """
         if latents.ndim == 4:
             latents = np.moveaxis(latents, 0, 2)

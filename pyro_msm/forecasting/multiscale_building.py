@@ -14,7 +14,7 @@ from pyro_msm.forecasting.sizes import chosen_macro
 from pyro_msm.guides import AmortizedPathGuide, grow
 from pyro_msm.guides.grow import check_fields
 from pyro_msm.models import MultiscaleSDE
-from pyro_msm.models.initialise import check_frame, check_macro
+from pyro_msm.models.initialise import check_frame, check_macro, check_order
 
 
 def check_trainable(
@@ -32,7 +32,8 @@ def check_trainable(
 
     Raises:
         InputError: no field, a coarse size that does not divide the grid, a smaller model that
-            cannot grow, physics that do not suit the field, or too few snapshots.
+            cannot grow, physics that do not suit the field, too few snapshots, or gaps in those
+            that are to tell rates.
     """
     train = datasets.select(data, "train")
     if "field" not in train:
@@ -45,6 +46,12 @@ def check_trainable(
         check_macro(settings.macro, grid, boundary)
     if settings.frame == "comoving":
         check_frame(grid, boundary, settings.micro)
+    check_order(settings.order, settings.snapshots, settings.frame, settings.physics is not None)
+    if settings.order == 2 and "mask" in train:
+        raise InputError(
+            "model.order = 2 tells rates from whole snapshots, and these have a mask: fill the gaps, "
+            "or use model.order = 1"
+        )
     if smaller is not None:
         if random_weights(smaller) is not None:
             raise InputError(

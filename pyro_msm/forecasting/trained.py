@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import xarray as xr
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pyro_msm.config import Config, TrainingConfig
@@ -196,7 +197,7 @@ class TrainedForecaster(Forecaster):
         tensors, header = load_checkpoint(path, "model")
         try:
             forecaster = cls._empty(header)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValidationError) as error:
             raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
         restore_into(forecaster._pair(), tensors, path)
         forecaster._settle()

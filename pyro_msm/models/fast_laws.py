@@ -23,7 +23,8 @@ class LawKind:
     """Prior standard deviations of groups of weights of an ``InvariantLaw``; 0 leaves them out.
 
     Attributes:
-        title: what it says of the fast variable, for people.
+        title: what the fast variable has, for people.
+        by_x: and what x does to that.
         states: of the base.
         places: of how x moves the law.
         widths: of how x, and the components before, change the width of a component.
@@ -31,10 +32,15 @@ class LawKind:
     """
 
     title: str
+    by_x: str
     states: int = 1
     places: float = 1.0
     widths: float = 0.0
     shapes: float = 0.0
+
+    def described(self, conditional: bool) -> str:
+        """What the fast variable has, in a model that lets it depend on x or not."""
+        return f"{self.title}, {self.by_x}" if conditional else self.title
 
     def scales(self, law: InvariantLaw) -> Iterator[tuple[str, Tensor]]:
         """Name and prior standard deviations of each parameter of the law, in their order."""
@@ -69,19 +75,21 @@ class LawKind:
 
 #: From the one of the fewest parameters on.
 KINDS = {
-    "gaussian": LawKind("one Gaussian state that x moves"),
-    "affine": LawKind("one state that x moves and widens", widths=1.0),
-    "states": LawKind("two Gaussian states, the likelier of which x decides", states=2, places=0.0),
+    "gaussian": LawKind("one Gaussian state", "that x moves"),
+    "affine": LawKind("one state of any widths", "that x moves and widens", widths=1.0),
+    "states": LawKind(
+        "two Gaussian states", "the likelier of which x decides", states=2, places=0.0
+    ),
     "moving-states": LawKind(
-        "two Gaussian states that x moves, and the likelier of which it decides", states=2
+        "two Gaussian states", "that x moves, and the likelier of which it decides", states=2
     ),
     "three-states": LawKind(
-        "three Gaussian states, the likelier of which x decides", states=3, places=0.0
+        "three Gaussian states", "the likelier of which x decides", states=3, places=0.0
     ),
-    "spline": LawKind("one state of any shape", widths=1.0, shapes=0.5),
+    "spline": LawKind("one state of any shape", "that depends on x", widths=1.0, shapes=0.5),
 }
 
-#: What a kind has to gain in log evidence over one of fewer parameters to be chosen.
+#: Log evidences that differ by less are taken as the same.
 GAIN = 2.0
 
 

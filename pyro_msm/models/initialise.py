@@ -244,6 +244,24 @@ def check_frame(grid: Sequence[int], boundary: Sequence[str], micro: int) -> Non
         )
 
 
+def check_order(order: int, snapshots: int, frame: str, known: bool) -> None:
+    """Raises ``InputError`` if an order in time does not go with the other settings."""
+    if order not in (1, 2):
+        raise InputError(f"model.order is 1 or 2, not {order}")
+    if order == 1:
+        return
+    if snapshots < 2:
+        raise InputError(
+            "model.order = 2 needs model.snapshots of at least 2: one does not show how fast the "
+            "field changes"
+        )
+    if known or frame == "comoving":
+        raise InputError(
+            "model.order = 2 learns the rate's own drift in a fixed frame: leave out "
+            + ("model.physics" if known else "model.frame")
+        )
+
+
 def _micro_state(
     sample: Sample, basis: Basis, micro: int, fine: Callable[[Tensor], Tensor]
 ) -> StateScales:

@@ -17,8 +17,7 @@ from torch import Tensor
 from pyro_msm import data as datasets
 from pyro_msm.data.windows import WindowBatch
 from pyro_msm.distributions import SDEPath
-from pyro_msm.errors import InputError
-from pyro_msm.models.initialise import Statistics, measure
+from pyro_msm.models.initialise import Statistics, check_order, measure
 from pyro_msm.nn.multiscale import MultiscaleNetwork
 from pyro_msm.nn.physics import KnownDrift, Physics
 
@@ -132,11 +131,8 @@ class MultiscaleSDE(PyroModule):
         spacing: Sequence[float] | None = None,
         known_drift: KnownDrift | None = None,
     ) -> None:
-        if order == 2 and snapshots < 2:
-            raise InputError(
-                "model.order = 2 needs model.snapshots of at least 2: one does not show how fast "
-                "the field changes"
-            )
+        known = physics is not None or known_drift is not None
+        check_order(order, snapshots, frame, known)
         # A name of its own keeps the parameters of two models apart in Pyro's global store; made
         # under local parameters, the module can be used under either setting.
         with pyro.settings.context(module_local_params=True):

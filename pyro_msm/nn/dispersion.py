@@ -23,7 +23,7 @@ class StateGain(nn.Module):
 
     Args:
         micro: n_η.
-        channels: channels of the field.
+        channels: channels of ζ.
         fixed: the first components of η that gains do not see: the angle of a moving frame.
 
     Example:

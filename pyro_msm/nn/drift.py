@@ -17,7 +17,7 @@ class MacroDrift(nn.Module):
     Args:
         macro: coarse points of each axis.
         boundary: boundary of each axis, see ``padded_index``.
-        channels: channels of the field.
+        channels: channels of ζ.
         context: width of what every point sees beside its neighbourhood: φ(η), parameters, forcing.
         neighbourhood: points of the neighbourhood along an axis, odd.
         hidden: width of the hidden layers.

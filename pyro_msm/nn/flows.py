@@ -120,7 +120,7 @@ class InvariantLaw(nn.Module):
         """The law of y at each x (rows, context), with ``log_prob`` and ``sample``."""
         law: Any = self.shape.at(x)
         if self.states == 1:
-            return law
+            return law if self.context else law.expand((len(x),))
         x = x if self.context else x.new_zeros(len(x), 0)
         state = Independent(Normal(self.place, self.log_width.exp()), 1)
         states = state.expand((len(x), self.states))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msm.distributions import ProductOfExperts
-from pyro_msm.errors import InputError
 from pyro_msm.nn.comoving import (
     ANGLE,
     ComovingDecoder,
@@ -40,7 +39,8 @@ LARGEST_MATRIX = 8_000_000
 class MultiscaleNetwork(nn.Module):
     """Everything learned in the generative process of ``MultiscaleSDE``, whose arguments it takes.
 
-    The state is one vector: ζ (channels × coarse points, flattened) and then η. Its scale and its
+    The state is one vector: ζ (channels × coarse points, flattened), of second order then its rates
+    (as many), and then η. Its scale and its
     pace, measured on data and kept as buffers, bring every network's inputs and outputs to order 1.
     """
 
@@ -96,11 +96,6 @@ class MultiscaleNetwork(nn.Module):
         self.known_drift = known_drift or known_physics(
             physics, self.scales, spacing, channels, parameters
         )
-        if order == 2 and (known or frame == "comoving"):
-            raise InputError(
-                "model.order = 2 learns the rate's own drift in a fixed frame: leave out "
-                + ("model.physics" if known else "model.frame")
-            )
         self.closure = WellResolved(self.scales, closure) if known else None
         self.macro_drift = MacroDrift(
             macro, boundary, order * channels, micro + shared, neighbourhood, drift_hidden,
@@ -401,7 +396,9 @@ class PathEncoder(nn.Module):
         macro = apply_along_axes(scales.restriction(), field).flatten(-1 - axes)
         mean = macro.select(-2, -1)
         if network.order == 2:
-            rate = torch.einsum("s,...sp->...p", self.slope / network.frame_step, macro)
+            # What all snapshots share is no rate.
+            slope = (self.slope - self.slope.mean()) / network.frame_step
+            rate = torch.einsum("s,...sp->...p", slope, macro)
             mean = torch.cat([mean, rate], -1)
         log_std: Tensor = self.log_std
         if self.moving is not None:

@@ -69,9 +69,12 @@ class WarmStart:
         self.rounds, self.done = len(settings.laws) + len(settings.penalties), 0
 
     def by_law(self, models: Mapping[str, AveragedSDE]) -> dict[str, tuple[float, Tensor]]:
-        """Log evidence and most probable whitened weights of each kind of fast law."""
-        found = {}
+        """Log evidence and most probable whitened weights of each kind of fast law, but for those
+        that are the same as one before: without x, or with one fast component, some are."""
+        found: dict[str, tuple[float, Tensor]] = {}
         for name, model in models.items():
+            if any(torch.equal(model.scale, models[before].scale) for before in found):
+                continue
             start = model.start(torch.Generator().manual_seed(self.seed))
             weights = self._fitted(model, start, name)
             evidence = log_evidence(model, self.record.cells, self.base, weights)
