@@ -49,8 +49,8 @@ def check_trainable(
     check_order(settings.order, settings.snapshots, settings.frame, settings.physics is not None)
     if settings.order == 2 and "mask" in train:
         raise InputError(
-            "model.order = 2 tells rates from whole snapshots, and these have a mask: fill the gaps, "
-            "or use model.order = 1"
+            "model.order = 2 tells rates from whole snapshots, and these have a mask: fill the "
+            "gaps, or use model.order = 1"
         )
     if smaller is not None:
         if random_weights(smaller) is not None:
