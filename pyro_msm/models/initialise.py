@@ -87,8 +87,8 @@ def measure(
     coarse = check_macro(macro, grid, boundary)
     scales = scales or ScaleSeparation(grid, coarse, boundary, sharp)
     with torch.no_grad():
-        sample = _sample(train)
-        state = _macro_state(sample, scales, order)
+        sample = _sample(train, order)
+        state = _macro_state(sample, scales)
         rest = scales.beyond_macro(sample.now)
         channels = sample.now.shape[1]
         parameters = {"log_macro_var": _log_var(rest)}
@@ -141,13 +141,13 @@ def initial_law(first: Tensor, scale: Tensor) -> dict[str, Tensor]:
 class Sample(NamedTuple):
     """Snapshots (m, channel, *grid) spread over a split, and the first ones (trajectory, …).
 
-    ``later`` and ``second`` are those a lag after these.
+    ``later`` and ``second`` are those a lag after these; the latter of second order only.
     """
 
     now: Tensor
     later: Tensor
     first: Tensor
-    second: Tensor
+    second: Tensor | None
     lag: float
 
 
@@ -161,15 +161,14 @@ class StateScales(NamedTuple):
     rate: Tensor
 
 
-def _macro_state(sample: Sample, scales: ScaleSeparation, order: int) -> StateScales:
+def _macro_state(sample: Sample, scales: ScaleSeparation) -> StateScales:
     """ζ by the initial kernel: one mean, scale and rate for all points of a channel.
 
     Of second order its rates follow, which are taken to change at the pace of their values.
     """
     restriction = scales.restriction()
-    now, later, first, second = (
-        apply_along_axes(restriction, field)
-        for field in (sample.now, sample.later, sample.first, sample.second)
+    now, later, first = (
+        apply_along_axes(restriction, field) for field in (sample.now, sample.later, sample.first)
     )
     points = now[0, 0].numel()
 
@@ -187,8 +186,9 @@ def _macro_state(sample: Sample, scales: ScaleSeparation, order: int) -> StateSc
         per_point(scale),
         per_point(speed.clamp(min=1e-6 * scale)),
     )
-    if order == 1:
+    if sample.second is None:
         return values
+    second = apply_along_axes(restriction, sample.second)
     rates = StateScales(
         moving.flatten(1),
         ((second - first) / sample.lag).flatten(1),
@@ -349,7 +349,7 @@ def principal_basis(rows: Tensor, largest: int, least: int) -> Basis:
     return Basis(mean, std * modes[:rank], modes[:rank] / std)
 
 
-def _sample(train: xr.Dataset) -> Sample:
+def _sample(train: xr.Dataset, order: int) -> Sample:
     """Snapshots of up to SNAPSHOTS; the lag is a few time steps, so that noise does not rule it.
 
     No others are read. The tensors are copies: PyTorch's memory is aligned, NumPy's may not be, and
@@ -362,12 +362,14 @@ def _sample(train: xr.Dataset) -> Sample:
     steps = max(1, min(8, (count - 1) // 4))
     chosen = _spread(count - steps, min(count - steps, max(2, most // len(which))))
     times = train["time"].values
-    now, later, first, second = (
+    asked = [chosen, chosen + steps, [0]] + ([[steps]] if order == 2 else [])
+    now, later, first, *second = (
         torch.tensor(_without_gaps(train.isel(trajectory=which, time=index))).float()
-        for index in (chosen, chosen + steps, [0], [steps])
+        for index in asked
     )
     lag = float(times[-1] - times[0]) / (count - 1) * steps
-    return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], second[:, 0], lag)
+    after = second[0][:, 0] if second else None
+    return Sample(now.flatten(0, 1), later.flatten(0, 1), first[:, 0], after, lag)
 
 
 def _without_gaps(part: xr.Dataset) -> np.ndarray:
