@@ -5,8 +5,8 @@
 Macro-only models (n_η = 0) of the same dam breaks anywhere, those of ``shallow-water-2d-hard`` on a
 coarser grid, with the same settings: of the depth, of the depth in second order (``order=2``: the
 state holds its rate too; its forecasts start two snapshots later), and of observed depth and
-momentum. Printed: the relative error of the
-depth to the noise-free one, mean over times and test trajectories.
+momentum. Printed: the relative error of the depth to the noise-free one, mean over times and test
+trajectories.
 """
 
 import argparse

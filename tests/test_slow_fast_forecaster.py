@@ -76,6 +76,15 @@ def test_a_law_of_several_states_is_kept_and_drawn_from(data, tmp_path, monkeypa
     assert abs(drawn.mean() - mean) < 5 * drawn.std() / 4000**0.5 + 0.02
 
 
+def test_settings_of_another_version_are_told_in_one_line(fitted, tmp_path, monkeypatch):
+    header = fitted._header()
+    header["settings"] = {**header["settings"], "shape_scales": [0.5]}
+    run = RunDirectory.create(tmp_path / "run", Config(slow_fast=SETTINGS))
+    monkeypatch.setattr("pyro_msm.forecasting.trained.load_checkpoint", lambda *_: ({}, header))
+    with pytest.raises(InputError, match=r"of another version \(shape_scales\): train again$"):
+        SlowFastForecaster.from_run(run)
+
+
 def test_the_same_law_is_not_fitted_twice(data):
     """Without x, and with one component, a Gaussian has no width that depends on anything."""
     settings = SETTINGS.model_copy(update={"laws": ["gaussian", "affine"]})

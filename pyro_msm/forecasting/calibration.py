@@ -94,9 +94,9 @@ def calibrate(
 
     As long as noise is small, variances add: S = d² A + i² B + n² C + t² D + R for factors d on the
     dispersion, i on the initial spread, n on that of new states and t on that of quick changes.
-    Forecasts with ever fewer of
-    them tell the terms; the best factors of this sum are tried in turn, until they stay where they
-    are; the terms of one ensemble are those of the next as long as they explain its variance.
+    Forecasts with ever fewer of them tell the terms; the best factors of this sum are tried in
+    turn, until they stay where they are; the terms of one ensemble are those of the next as long as
+    they explain its variance.
 
     Args:
         forecaster: trained; its calibration is what it was before when this returns.

@@ -197,7 +197,12 @@ class TrainedForecaster(Forecaster):
         tensors, header = load_checkpoint(path, "model")
         try:
             forecaster = cls._empty(header)
-        except (KeyError, TypeError, ValidationError) as error:
+        except ValidationError as error:
+            keys = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+            raise InputError(
+                f"{path} holds settings of another version ({keys}): train again"
+            ) from error
+        except (KeyError, TypeError) as error:
             raise InputError(f"{path} is a foreign checkpoint ({error}): train again") from error
         restore_into(forecaster._pair(), tensors, path)
         forecaster._settle()

@@ -40,8 +40,8 @@ class MultiscaleNetwork(nn.Module):
     """Everything learned in the generative process of ``MultiscaleSDE``, whose arguments it takes.
 
     The state is one vector: ζ (channels × coarse points, flattened), of second order then its rates
-    (as many), and then η. Its scale and its
-    pace, measured on data and kept as buffers, bring every network's inputs and outputs to order 1.
+    (as many), and then η. Its scale and its pace, measured on data and kept as buffers, bring every
+    network's inputs and outputs to order 1.
     """
 
     decoder: MicroDecoder | ComovingDecoder

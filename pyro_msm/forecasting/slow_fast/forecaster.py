@@ -218,8 +218,8 @@ class SlowFastForecaster(TrainedForecaster):
                 base = z, torch.ones(1, 1, dtype=torch.float64)
                 y, share = self.model.fast_values(self.model.weights(c), place, base)
                 state = torch.multinomial(share[:, 0], 1, generator=generator)
-                chosen = y[torch.arange(len(y)), 0, state[:, 0]]
-                found.append(chosen.expand(len(place), fast))
+                drawn = y[torch.arange(len(y)), 0, state[:, 0]]
+                found.append(drawn.expand(len(place), fast))
         return torch.stack(found).numpy()
 
     @property
