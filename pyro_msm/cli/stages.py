@@ -388,6 +388,12 @@ def forecast(
         raise InputError(f"--until {until:g} is not after the last initial snapshot, t={start:g}")
     window = initial_window(initial, forecaster.warmup, last=-1)
     times = np.linspace(start, until, config.rollout.times)
+    if new := int(forecaster.unlike(window).sum()):
+        say(
+            f"{new} of {window.sizes['trajectory']} initial snapshots show what no training "
+            "snapshot did: the ensemble starts as wide as what the model misses of them, and its "
+            "mean may be far off."
+        )
     return forecaster.forecast(window, times, config.rollout.members, config.seed)
 
 

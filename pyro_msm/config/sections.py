@@ -160,7 +160,9 @@ class TrainingConfig(Section):
     patience: int | None = Field(
         None, ge=1, description="stop after so many validations without a better one (none: never)"
     )
-    validation_members: int = Field(8, ge=1, description="ensemble members of a validation rollout")
+    validation_members: int = Field(
+        8, ge=1, description="members of a validation rollout where weights or steps are random"
+    )
     calibrate: bool = Field(
         True, description="fit the ensemble's spread on the validation split after training"
     )

@@ -28,8 +28,7 @@ from scipy.optimize import minimize
 from pyro_msm.data.evenly import evenly
 from pyro_msm.data.gaps import with_gaps
 from pyro_msm.data.white_noise import white_noise_std
-from pyro_msm.forecasting.contract import initial_window
-from pyro_msm.forecasting.validation import LONGEST
+from pyro_msm.forecasting.contract import LONGEST, initial_window
 
 if TYPE_CHECKING:
     from pyro_msm.forecasting.trained_latent import TrainedLatentForecaster

@@ -16,6 +16,10 @@ from pyro_msm.errors import InputError
 
 SCHEMA_VERSION = 1
 
+#: Snapshots that a forecast of validation data covers at most: after so many a long record of a
+#: chaotic system tells nothing more, and takes minutes.
+LONGEST = 1001
+
 Randomness = np.random.Generator | int | None
 
 
@@ -102,6 +106,10 @@ class Forecaster(ABC):
     @abstractmethod
     def restore(cls, arrays: dict[str, np.ndarray], settings: dict[str, Any]) -> Self:
         """A fitted forecaster from what ``state`` returned."""
+
+    def unlike(self, initial: xr.Dataset) -> np.ndarray:
+        """(trajectory,) whether a start is unlike any of the training data, where that is known."""
+        return np.zeros(initial.sizes["trajectory"], bool)
 
     def forecast(
         self, initial: xr.Dataset, times: np.ndarray, members: int = 1, generator: Randomness = None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_msm import data as datasets
 from pyro_msm.config import Config, ModelConfig, TrainingConfig
+from pyro_msm.data.gaps import with_gaps
 from pyro_msm.data.windows import Forcing, Windows
 from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError
@@ -22,6 +23,7 @@ from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.multiscale_building import check_trainable, new_pair
 from pyro_msm.forecasting.reach import Reach, World
+from pyro_msm.forecasting.second_look import angles, doubt, misfit, reconsidered
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.time_step import resolve, resolving
 from pyro_msm.forecasting.trained_latent import (
@@ -35,6 +37,9 @@ from pyro_msm.forecasting.warm_start import warm_start_of
 from pyro_msm.guides import AmortizedPathGuide, BayesianPathGuide
 from pyro_msm.inference import Trainer
 from pyro_msm.models import MultiscaleSDE
+
+#: From how many scales of doubt on a start is said to be unlike those of the training.
+UNLIKE = 0.1
 
 
 @dataclass(frozen=True)
@@ -166,11 +171,11 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         """
         check_drivers(window, self.model.settings)
         self._check_rates(window)
-        mean, log_var = self._posterior(window)
+        mean, std = self._posterior(window)
         indices = members if isinstance(members, range) else range(members)
         root = root_entropy(generator)
         streams = Streams(root, indices, range(window.sizes["trajectory"]))
-        latent = self._posterior_draw(mean, log_var, streams)
+        latent = self._posterior_draw(mean, std, streams)
         dynamics = member_dynamics(self.guide, indices, root, self.from_prior)
         parameters = self._tensor(window["parameters"].values) if "parameters" in window else None
         time, forcing = float(window["time"].values[-1]), None
@@ -210,14 +215,55 @@ class MultiscaleForecaster(TrainedLatentForecaster):
             path = path.without(lost)
         return replace(state, path=path), latents
 
+    def unlike(self, window: xr.Dataset) -> np.ndarray:
+        """(trajectory,) whether a start shows what no training snapshot did: ``second_look``."""
+        return np.asarray((self._look(window)[2] > UNLIKE).cpu())
+
     def _posterior(self, window: xr.Dataset) -> tuple[Tensor, Tensor]:
-        """Mean and log variance after the last snapshots; the microscale's mean within reach."""
-        with torch.inference_mode():
+        """Mean and standard deviation after the last snapshots; without noise the latter is 0."""
+        network = self.model.network
+        mean, log_var, width = self._look(window)
+        std = self.calibration.initial * (0.5 * log_var).exp()
+        if self.calibration.initial:
+            first = network.macro_values + angles(network)
+            added = width[:, None] * network.state_scale[first:]
+            std = torch.cat([std[:, :first], torch.hypot(std[:, first:], added)], -1)
+        return mean, std
+
+    def _look(self, window: xr.Dataset) -> tuple[Tensor, Tensor, Tensor]:
+        """The encoder's posterior after the last snapshots, the microscale's mean within reach.
+
+        Snapshots unlike those of the training are looked at twice, see ``second_look``.
+
+        Returns:
+            Mean and log variance (trajectory, state), and how far η may be off, in its scales,
+            (trajectory,): 0 for what training has shown.
+        """
+        with torch.no_grad():
             mean, log_var = self.guide.encode(self._tensor(self._snapshots(window)))
-            if (world := self._world()) is not None:
-                macro = self.model.network.macro_values
-                mean = torch.cat([mean[..., :macro], world.nearest(mean)[..., macro:]], -1)
-        return mean, log_var
+            mean, width = self._nearest(mean), torch.zeros_like(mean[:, 0])
+            if self._tells_novelty():
+                field = self._tensor(with_gaps(window)[:, -1])
+                width = self._doubt(mean, field)
+                new = width > 0
+                if new.any():
+                    better = reconsidered(self.model.network, mean[new], field[new], width[new])
+                    mean[new] = self._nearest(better)
+                    width[new] = self._doubt(mean[new], field[new])
+        return mean, log_var, width
+
+    def _nearest(self, state: Tensor) -> Tensor:
+        """The state with the nearest microscale within reach."""
+        world, macro = self._world(), self.model.network.macro_values
+        if world is None:
+            return state
+        return torch.cat([state[..., :macro], world.nearest(state)[..., macro:]], -1)
+
+    def _doubt(self, state: Tensor, field: Tensor) -> Tensor:
+        """(trajectory,) how far the η of states may be off, given what the field shows."""
+        assert self.reach is not None
+        network = self.model.network
+        return doubt(network, state, misfit(network, state, field) - self.reach.misfit)
 
     def _check_rates(self, window: xr.Dataset) -> None:
         """Raises ``InputError`` if snapshots cannot tell the rates that the state holds."""
@@ -235,9 +281,8 @@ class MultiscaleForecaster(TrainedLatentForecaster):
     def _world(self) -> World | None:
         return None if self.reach is None else self.reach.world(self.model.network)
 
-    def _posterior_draw(self, mean: Tensor, log_var: Tensor, streams: Streams) -> Tensor:
-        noise = self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
-        return mean + self.calibration.initial * (0.5 * log_var).exp() * noise
+    def _posterior_draw(self, mean: Tensor, std: Tensor, streams: Streams) -> Tensor:
+        return mean + std * self._tensor(streams.normal(0, 1, mean.shape[-1], INITIAL)[0])
 
     def _drift(
         self, time: float, latent: Tensor, state: LatentState, world: World | None = None
@@ -273,12 +318,12 @@ class MultiscaleForecaster(TrainedLatentForecaster):
     def assimilate(self, state: LatentState, snapshots: xr.Dataset) -> LatentState:
         """The state drawn afresh from the posterior of the last snapshots; streams go on."""
         window = snapshots.isel(time=slice(-self.warmup, None))
-        mean, log_var = self._posterior(window)
+        mean, std = self._posterior(window)
         if state.path.streams is None:
             streams, latent = None, mean.expand(state.path.latent.shape)
         else:
             streams = state.path.streams.restarted()
-            latent = self._posterior_draw(mean, log_var, streams)
+            latent = self._posterior_draw(mean, std, streams)
         time = float(window["time"].values[-1])
         return replace(state, path=PathState.start(time, latent, streams))
 

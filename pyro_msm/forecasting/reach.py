@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from pyro_msm.data.windows import Windows
+from pyro_msm.forecasting.second_look import angles, misfit
 from pyro_msm.guides import AmortizedPathGuide
-from pyro_msm.nn.comoving import ANGLE, ComovingDecoder
 from pyro_msm.nn.multiscale import MultiscaleNetwork
 
 #: How far beyond the training data the learned drift is used as it is, in units of their extent.
@@ -38,11 +38,13 @@ class Reach:
         macro: of all macroscale components alike.
         micro: of each microscale component.
         seen: microscale states of the training data, in scales from the mean.
+        misfit: the largest of a training snapshot, see ``second_look.misfit``.
     """
 
     macro: float
     micro: tuple[float, ...]
     seen: tuple[tuple[float, ...], ...] = ()
+    misfit: float = float("inf")
 
     @classmethod
     def of(cls, guide: AmortizedPathGuide, windows: Windows) -> Self:
@@ -50,21 +52,28 @@ class Reach:
         network = guide.model.network
         trajectories = torch.arange(windows.trajectories)
         trajectories = trajectories[:: -(-len(trajectories) // TRAJECTORIES)]
-        states = []
-        with torch.inference_mode():
+        parts, misfits = [], []
+        with torch.no_grad():
             for start in windows.end_to_end():
                 batch = windows.cut(trajectories, start.expand(len(trajectories)))
-                away = (guide.encode(batch.field)[0] - network.state_mean) / network.state_scale
-                states.append(away.flatten(0, -2))
-        macro, micro = torch.cat(states).split([network.macro_values, network.micro], -1)
-        inner = micro[:, _angles(network) :]
-        return cls(
-            float(macro.abs().max()),
-            tuple(micro.abs().amax(0).tolist()),
-            tuple(tuple(row) for row in spread_out(inner, STATES).tolist())
-            if inner.numel()
-            else (),
-        )
+                state = guide.encode(batch.field)[0]
+                parts.append(state.flatten(0, -2))
+                if network.micro:
+                    seen = batch.observation
+                    seen = seen if batch.mask is None else seen.masked_fill(~batch.mask, torch.nan)
+                    misfits.append(misfit(network, state, seen).max())
+            states = torch.cat(parts)
+            away = (states - network.state_mean) / network.state_scale
+            macro, micro = away.split([network.macro_values, network.micro], -1)
+            found = cls(float(macro.abs().max()), tuple(micro.abs().amax(0).tolist()))
+            inner = micro[:, angles(network) :]
+            if not inner.numel():
+                return found
+            return replace(
+                found,
+                seen=tuple(tuple(row) for row in spread_out(inner, STATES).tolist()),
+                misfit=float(torch.stack(misfits).max()),
+            )
 
     @classmethod
     def from_header(cls, header: Any) -> Self | None:
@@ -72,7 +81,7 @@ class Reach:
         if header is None:
             return None
         seen = tuple(tuple(row) for row in header["seen"])
-        return cls(header["macro"], tuple(header["micro"]), seen)
+        return cls(header["macro"], tuple(header["micro"]), seen, header["misfit"])
 
     def world(self, network: MultiscaleNetwork) -> World:
         """The reach in units of the state."""
@@ -82,7 +91,7 @@ class Reach:
         if network.known_drift is not None:
             pace = pace.clone()
             pace[: network.macro_values] = 0
-        first = network.macro_values + _angles(network)
+        first = network.macro_values + angles(network)
         seen = torch.tensor(self.seen).to(network.state_mean)
         seen = seen.reshape(len(self.seen), network.state_size - first)
         seen = network.state_mean[first:] + seen * network.state_scale[first:]
@@ -139,9 +148,3 @@ def spread_out(points: Tensor, count: int) -> Tensor:
         chosen.append(int(distance.argmax()))
         distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(-1))
     return points[chosen]
-
-
-def _angles(network: MultiscaleNetwork) -> int:
-    """Components of the microscale that say where a pattern stands, not what it is."""
-    moving = network.micro and isinstance(network.decoder, ComovingDecoder)
-    return ANGLE if moving else 0

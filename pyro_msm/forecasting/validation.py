@@ -12,14 +12,15 @@ from pyro_msm import data as datasets
 from pyro_msm.data.evenly import evenly
 from pyro_msm.data.white_noise import white_noise_std
 from pyro_msm.errors import InputError
-from pyro_msm.forecasting.contract import initial_window
+from pyro_msm.forecasting.calibration import without_noise
+from pyro_msm.forecasting.contract import LONGEST, initial_window
+from pyro_msm.guides import BayesianPathGuide
 
 if TYPE_CHECKING:
     from pyro_msm.forecasting.multiscale import MultiscaleForecaster
 
-#: Times that are compared, and snapshots that a forecast of validation data covers at most: after
-#: so many a long record of a chaotic system tells nothing more, and takes minutes.
-TIMES, LONGEST = 100, 1001
+#: Times that are compared.
+TIMES = 100
 
 
 def validation_split(data: xr.Dataset, warmup: int) -> xr.Dataset | None:
@@ -86,7 +87,11 @@ class FreeRun:
 def free_running_error(
     forecaster: MultiscaleForecaster, validation: xr.Dataset
 ) -> Callable[[], float]:
-    """The error of forecasts over the whole horizon.
+    """The error of the drift's own forecasts over the whole horizon.
+
+    Until they are calibrated, noise and initial spread are those of the posterior's tube, whose
+    width would blur the ensemble's mean and hide what the drift does. Only random weights, over
+    which a forecast is a mean, need members.
 
     Args:
         forecaster: its weights are those at the time of the call of what is returned.
@@ -96,8 +101,14 @@ def free_running_error(
         A function without arguments: ``FreeRun.error``.
     """
     run = FreeRun(validation, forecaster.warmup)
-    members = forecaster.training.validation_members
-    return lambda: run.error(forecaster, members)
+    random = isinstance(forecaster.guide, BayesianPathGuide)
+    members = forecaster.training.validation_members if random else 1
+
+    def error() -> float:
+        with without_noise(forecaster):
+            return run.error(forecaster, members)
+
+    return error
 
 
 def _norm(fields: np.ndarray) -> np.ndarray:

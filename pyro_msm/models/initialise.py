@@ -17,11 +17,14 @@ from pyro_msm import data as datasets
 from pyro_msm.data.evenly import evenly
 from pyro_msm.data.gaps import with_gaps
 from pyro_msm.errors import InputError
+from pyro_msm.models.turning import turning
 from pyro_msm.nn import ScaleSeparation, apply_along_axes
 from pyro_msm.nn.comoving import ANGLE, FourierBasis, energy_angle, wave_numbers
 
 #: What is looked at of the data, at most: so many snapshots, and so many numbers in them.
 SNAPSHOTS, NUMBERS = 1500, 2**26
+#: Trajectories whose every snapshot tells how a pattern moves.
+TURNING = 64
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def measure(
             if sharp:  # an equation that is known stands alone until training adds to it
                 parameters["decoder.coefficients.linear"].zero_()
             if frame == "comoving":
-                code, turn, spread = _with_angle(sample, code)
+                code, turn, spread = _with_angle(sample, code, train)
                 moving = {"micro_drift.turn": turn, "micro_drift.turn_spread": spread}
             state = StateScales(*(torch.cat(pair, -1) for pair in zip(state, code, strict=True)))
             parameters["log_micro_var"] = parameters["log_macro_var"] - math.log(20.0)
@@ -215,7 +218,9 @@ def _turned(part: Tensor, field: Tensor) -> Tensor:
     return fourier.turned(part @ fourier.analysis, energy_angle(field)).flatten(1)
 
 
-def _with_angle(sample: Sample, code: StateScales) -> tuple[StateScales, Tensor, Tensor]:
+def _with_angle(
+    sample: Sample, code: StateScales, train: xr.Dataset
+) -> tuple[StateScales, Tensor, Tensor]:
     """Cosine and sine of the angle before the inner components; mean and spread of its turn.
 
     The last two are in units of the turn's root mean square.
@@ -226,8 +231,20 @@ def _with_angle(sample: Sample, code: StateScales) -> tuple[StateScales, Tensor,
     place = [torch.stack([a.cos(), a.sin()], -1) for a in (now, first)]
     added = (*place, torch.zeros(ANGLE), torch.ones(ANGLE), rate.expand(ANGLE))
     scales = StateScales(*(torch.cat(pair, -1) for pair in zip(added, code, strict=True)))
-    mean, spread = (part / sample.lag / rate for part in (turn.mean(), turn.std()))
+    times = train["time"].values
+    frame = float(times[-1] - times[0]) / (len(times) - 1)
+    mean, spread = (torch.tensor(part) / frame / rate for part in turning(_angles(train)))
     return scales, mean, spread
+
+
+def _angles(train: xr.Dataset) -> np.ndarray:
+    """(trajectory, time) energy angles of every snapshot of some trajectories, unwrapped."""
+    count = train.sizes["trajectory"]
+    paths = []
+    for index in _spread(count, min(count, TURNING)):
+        field = torch.tensor(_without_gaps(train.isel(trajectory=[index])))[0]
+        paths.append(energy_angle(field.float()).double().numpy())
+    return np.unwrap(np.array(paths), axis=1)
 
 
 def check_frame(grid: Sequence[int], boundary: Sequence[str], micro: int) -> None:
