@@ -60,16 +60,16 @@ def test_misfit_is_a_mean_over_what_is_observed():
 
 def test_doubt_changes_the_field_by_the_excess():
     network = made(frame="comoving", micro=5).model.network
-    state = network.state_mean.repeat(3, 1)
+    state = network.state_mean.repeat(2, 1)
     state[:, network.macro_values] = 1.0
-    excess = torch.tensor([-1.0, 0.01, 4.0])
+    excess = torch.tensor([0.01, 4.0])
     width = doubt(network, state, excess)
-    assert width[0] == 0 < width[1] < width[2]
-    away = torch.randn(300, 3, network.state_size, generator=torch.Generator().manual_seed(1))
+    assert 0 < width[0] < width[1]
+    away = torch.randn(300, 2, network.state_size, generator=torch.Generator().manual_seed(1))
     away[..., : network.macro_values + 2] = 0
     moved = network.mean_field(state + width[:, None] * network.state_scale * away)
     changes = torch.stack([misfit(network, state, field) for field in moved]).mean(0)
-    torch.testing.assert_close(changes[1:], excess[1:], rtol=0.2, atol=0)
+    torch.testing.assert_close(changes, excess, rtol=0.2, atol=0)
 
 
 def test_the_second_look_finds_the_microscale_that_made_a_field():

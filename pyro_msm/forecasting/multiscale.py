@@ -263,7 +263,11 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         """(trajectory,) how far the η of states may be off, given what the field shows."""
         assert self.reach is not None
         network = self.model.network
-        return doubt(network, state, misfit(network, state, field) - self.reach.misfit)
+        excess = misfit(network, state, field) - self.reach.misfit
+        found, new = torch.zeros_like(excess), excess > 0
+        if new.any():
+            found[new] = doubt(network, state[new], excess[new])
+        return found
 
     def _check_rates(self, window: xr.Dataset) -> None:
         """Raises ``InputError`` if snapshots cannot tell the rates that the state holds."""

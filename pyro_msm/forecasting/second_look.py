@@ -52,7 +52,7 @@ def doubt(network: MultiscaleNetwork, state: Tensor, excess: Tensor) -> Tensor:
     Args:
         network: the generative networks.
         state: z, (n, state).
-        excess: of ``misfit``, (n,); 0 and below stand for no doubt.
+        excess: of ``misfit``, (n,), positive.
     """
     first = network.macro_values + angles(network)
     along = network.state_scale.diag()[first:, None]
@@ -63,9 +63,8 @@ def doubt(network: MultiscaleNetwork, state: Tensor, excess: Tensor) -> Tensor:
         moved = state + found[:, None] * along
         change = (_scaled(network, network.mean_field(moved)) - still).square()
         share = excess / (0.5 * change.flatten(2).mean(2).sum(0))
-        found = found * share.clamp(min=0).sqrt().clamp(1 / FACTOR, FACTOR)
-        found = found.clamp(max=FARTHEST)
-    return torch.where(excess > 0, found, 0)
+        found = (found * share.sqrt().clamp(1 / FACTOR, FACTOR)).clamp(max=FARTHEST)
+    return found
 
 
 def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width: Tensor) -> Tensor:
