@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import xarray as xr
 
+from pyro_msm import data as datasets
 from pyro_msm.data import systems
 from pyro_msm.inference import load_checkpoint
 
@@ -98,6 +99,15 @@ def test_a_users_file_trains_and_sizes_are_said(cli: Cli, tmp_path: Path, data_f
     assert forecast.exit_code == 0, forecast.output
     with xr.open_dataset(tmp_path / "next.nc") as found:
         assert found["field"].dims == ("member", "trajectory", "time", "channel", "x")
+        assert found["unlike_training"].dims == ("trajectory",)
+    with xr.open_dataset(data_file) as seen:
+        datasets.save(datasets.validate(seen.assign(field=9 * seen["field"])), tmp_path / "odd.nc")
+    odd = cli("forecast", tmp_path / "run", "--initial", tmp_path / "odd.nc", "-o",
+              tmp_path / "odd_next.nc")  # fmt: skip
+    assert odd.exit_code == 0, odd.output
+    assert "initial snapshots show what no training snapshot did" in odd.stderr
+    with xr.open_dataset(tmp_path / "odd_next.nc") as found:
+        assert found["unlike_training"].all()
 
 
 @pytest.mark.parametrize(

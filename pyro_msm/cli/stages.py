@@ -367,6 +367,10 @@ def forecast(
             last snapshot's.
         until: absolute time of the last one; None: as far ahead as the training data reach.
 
+    Returns:
+        What ``Forecaster.forecast`` returns, and ``unlike_training(trajectory)``, which is also
+        said.
+
     Raises:
         InputError: too few snapshots, or ``until`` is not after them.
     """
@@ -388,13 +392,15 @@ def forecast(
         raise InputError(f"--until {until:g} is not after the last initial snapshot, t={start:g}")
     window = initial_window(initial, forecaster.warmup, last=-1)
     times = np.linspace(start, until, config.rollout.times)
-    if new := int(forecaster.unlike(window).sum()):
+    unlike = forecaster.unlike(window)
+    if unlike.any():
         say(
-            f"{new} of {window.sizes['trajectory']} initial snapshots show what no training "
-            "snapshot did: the ensemble starts as wide as what the model misses of them, and its "
-            "mean may be far off."
+            f"{unlike.sum()} of {len(unlike)} initial snapshots show what no training snapshot "
+            "did: the ensemble starts as wide as what the model misses of them, and its mean may "
+            "be far off."
         )
-    return forecaster.forecast(window, times, config.rollout.members, config.seed)
+    result = forecaster.forecast(window, times, config.rollout.members, config.seed)
+    return result.assign(unlike_training=("trajectory", unlike))
 
 
 def hybrid(
