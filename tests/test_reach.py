@@ -8,7 +8,7 @@ from pyro_msm import data as datasets
 from pyro_msm.data.windows import Windows
 from pyro_msm.forecasting import MultiscaleForecaster, initial_window
 from pyro_msm.forecasting.calibration import Calibration
-from pyro_msm.forecasting.reach import MARGIN, Reach
+from pyro_msm.forecasting.reach import KNEE, MARGIN, Reach
 from tests.small_fields import forecaster, tiny_configuration, travelling_waves, with_mask
 
 DATA = travelling_waves()
@@ -157,3 +157,30 @@ def test_training_keeps_it_with_the_weights(tmp_path):
     assert made.reach is not None
     made.save(tmp_path)
     assert MultiscaleForecaster.load(tmp_path).reach == made.reach
+
+
+def test_states_as_far_as_held_out_ones_are_hardly_new():
+    made = forecaster(DATA)
+    network = made.model.network
+    plain = Reach.of(made.guide, windows(DATA))
+    held_out = torch.tensor(made.encoded(datasets.select(DATA, "validation")))
+    found = plain.accustomed(network, held_out)
+    distance = plain.world(network).novelty(held_out)
+    assert found.usual == pytest.approx(float(distance.median()))
+    assert found.accustomed(network, held_out).usual == found.usual
+    new = found.world(network).novelty(held_out)
+    knee = KNEE * found.usual
+    near = distance < knee
+    assert near.any()
+    torch.testing.assert_close(new[near], distance[near].square() / knee)
+    torch.testing.assert_close(new[~near], distance[~near])
+    far = (network.state_mean + 10 * network.state_scale)[None]
+    assert float(found.world(network).novelty(far)) == float(plain.world(network).novelty(far)) > 5
+    assert Reach.from_header(vars(found)) == found
+
+
+def test_what_is_usual_is_told_by_the_validation_split():
+    made = MultiscaleForecaster(*tiny_configuration(calibrate=True)).fit(DATA, device="cpu")
+    states = torch.tensor(made.encoded(datasets.select(DATA, "validation")))
+    assert made.reach == made.reach.accustomed(made.model.network, states)
+    assert made.reach.usual > 0

@@ -18,7 +18,7 @@ from pyro_msm.environment import one_thread
 from pyro_msm.errors import InputError
 from pyro_msm.forecasting.bayesian import member_dynamics, random_weights, with_random_weights
 from pyro_msm.forecasting.calibration import Calibration
-from pyro_msm.forecasting.contract import Randomness, root_entropy
+from pyro_msm.forecasting.contract import LONGEST, Randomness, root_entropy
 from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.multiscale_building import check_trainable, new_pair
@@ -151,6 +151,9 @@ class MultiscaleForecaster(TrainedLatentForecaster):
     def _calibrate(self, validation: xr.Dataset) -> None:
         """Fits the steps of a rollout, and with these the spread of the ensemble."""
         resolve(self, validation)
+        if self.reach is not None and self._tells_novelty():
+            states = self._tensor(self.encoded(validation.isel(time=slice(LONGEST))))
+            self.reach = self.reach.accustomed(self.model.network, states)
         super()._calibrate(validation)
 
     # --- forecasting -----------------------------------------------------------------------------

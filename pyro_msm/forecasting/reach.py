@@ -18,6 +18,8 @@ MARGIN = 1.25
 
 #: Training trajectories that are looked at, and microscale states that stand for them.
 TRAJECTORIES, STATES = 64, 256
+#: Usual distances to the nearest state seen within which a state is hardly new.
+KNEE = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Reach:
         micro: of each microscale component.
         seen: microscale states of the training data, in scales from the mean.
         misfit: the largest of a training snapshot, see ``second_look.misfit``.
+        usual: distance from the nearest of ``seen`` that is usual on data which the training has
+            not seen, as ``World.novelty``; 0: unknown.
     """
 
     macro: float
     micro: tuple[float, ...]
     seen: tuple[tuple[float, ...], ...] = ()
     misfit: float = float("inf")
+    usual: float = 0.0
 
     @classmethod
     def of(cls, guide: AmortizedPathGuide, windows: Windows) -> Self:
@@ -81,7 +86,7 @@ class Reach:
         if header is None:
             return None
         seen = tuple(tuple(row) for row in header["seen"])
-        return cls(header["macro"], tuple(header["micro"]), seen, header["misfit"])
+        return cls(header["macro"], tuple(header["micro"]), seen, header["misfit"], header["usual"])
 
     def world(self, network: MultiscaleNetwork) -> World:
         """The reach in units of the state."""
@@ -97,8 +102,13 @@ class Reach:
         seen = network.state_mean[first:] + seen * network.state_scale[first:]
         return World(
             network.state_mean - far, network.state_mean + far, pace, seen,
-            network.state_scale[first:],
+            network.state_scale[first:], self.usual,
         )  # fmt: skip
+
+    def accustomed(self, network: MultiscaleNetwork, states: Tensor) -> Self:
+        """The reach with the ``usual`` distance of some states (…, state) of held-out data."""
+        distance = replace(self, usual=0.0).world(network).novelty(states)
+        return replace(self, usual=float(distance.median()))
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,7 @@ class World:
         pace: (state,) rate of the pull back into it, 1/time.
         seen: (states, n) the last n components of training data.
         scale: (n,) their scale.
+        usual: their usual distance from data that training has not seen, see ``Reach``.
     """
 
     low: Tensor
@@ -118,19 +129,24 @@ class World:
     pace: Tensor
     seen: Tensor
     scale: Tensor
+    usual: float = 0.0
 
     def nearest(self, state: Tensor) -> Tensor:
         """The nearest state of the box, (…, state)."""
         return torch.minimum(torch.maximum(state, self.low), self.high)
 
     def novelty(self, state: Tensor) -> Tensor:
-        """Distance (…, 1) of states (…, state) to the nearest one seen.
+        """How new states (…, state) are, (…, 1): their distance to the nearest one seen.
 
-        It is the root mean square over components, in their scales.
+        It is the root mean square over components, in their scales. Within ``KNEE`` usual distances
+        it grows with its square, from nothing: what is learned is smooth, and errs the less near
+        what was seen.
         """
         own = state[..., state.shape[-1] - len(self.scale) :] / self.scale
         distances = torch.cdist(own.flatten(0, -2), self.seen / self.scale)
         nearest = distances.amin(-1) / len(self.scale) ** 0.5
+        if self.usual:
+            nearest = nearest * (nearest / (KNEE * self.usual)).clamp(max=1)
         return nearest.reshape(*state.shape[:-1], 1)
 
 
