@@ -152,7 +152,9 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         """Fits the steps of a rollout, and with these the spread of the ensemble."""
         resolve(self, validation)
         if self.reach is not None and self._tells_novelty():
-            states = self._tensor(self.encoded(validation.isel(time=slice(LONGEST))))
+            seen = validation.isel(time=slice(LONGEST))
+            parts = [self.encoded(seen.isel(trajectory=[k])) for k in range(len(seen.trajectory))]
+            states = self._tensor(np.concatenate(parts))
             self.reach = self.reach.accustomed(self.model.network, states)
         super()._calibrate(validation)
 

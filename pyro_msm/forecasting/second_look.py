@@ -84,10 +84,13 @@ def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width
     seen = asked.isfinite().flatten(1)
     scale = network.state_scale[size:]
 
+    def moved(away: Tensor) -> Tensor:
+        """The states whose η are ``away`` from the answers, in scales."""
+        return torch.cat([state[:, :size], state[:, size:] + away * scale], -1)
+
     def gaps(away: Tensor) -> tuple[Tensor, Tensor]:
-        """Rest of the observations, and the cost, for η that are ``away`` from the answers."""
-        moved = torch.cat([state[:, :size], state[:, size:] + away * scale], -1)
-        gap = (asked - _scaled(network, network.experts(moved).mean)).flatten(1)
+        """Rest of the observations, and the cost."""
+        gap = (asked - _scaled(network, network.experts(moved(away)).mean)).flatten(1)
         gap = torch.where(seen, gap, 0)
         return gap, gap.square().sum(1) + (away / width[:, None]).square().sum(1)
 
@@ -95,8 +98,7 @@ def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width
     gap, cost = gaps(away)
     damping = torch.full_like(cost, DAMPING)
     for _ in range(STEPS):
-        moved = torch.cat([state[:, :size], state[:, size:] + away * scale], -1)
-        slope = _jacobian(network, moved).flatten(1, -2) * seen[..., None]
+        slope = _jacobian(network, moved(away)).flatten(1, -2) * seen[..., None]
         curvature = slope.mT @ slope + torch.diag_embed((width**-2)[:, None].expand_as(away))
         downhill = (slope.mT @ gap[..., None]).squeeze(-1) - away / width[:, None].square()
         damped = curvature + torch.diag_embed(damping[:, None] * curvature.diagonal(dim1=1, dim2=2))
@@ -107,7 +109,7 @@ def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width
         gap = torch.where(better[:, None], new_gap, gap)
         cost = torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / FACTOR, damping * FACTOR)
-    return torch.cat([state[:, :size], state[:, size:] + away * scale], -1)
+    return moved(away)
 
 
 def _jacobian(network: MultiscaleNetwork, state: Tensor) -> Tensor:
