@@ -23,7 +23,7 @@ from pyro_msm.forecasting.initial_data import check_drivers, seen_snapshots
 from pyro_msm.forecasting.integrator import Integrator, PathState
 from pyro_msm.forecasting.multiscale_building import check_trainable, new_pair
 from pyro_msm.forecasting.reach import Reach, World
-from pyro_msm.forecasting.second_look import angles, doubt, misfit, reconsidered
+from pyro_msm.forecasting.second_look import doubt, misfit, reconsidered
 from pyro_msm.forecasting.streams import INITIAL, Streams
 from pyro_msm.forecasting.time_step import resolve, resolving
 from pyro_msm.forecasting.trained_latent import (
@@ -230,7 +230,7 @@ class MultiscaleForecaster(TrainedLatentForecaster):
         mean, log_var, width = self._look(window)
         std = self.calibration.initial * (0.5 * log_var).exp()
         if self.calibration.initial:
-            first = network.macro_values + angles(network)
+            first = network.macro_values + network.angles
             added = width[:, None] * network.state_scale[first:]
             std = torch.cat([std[:, :first], torch.hypot(std[:, first:], added)], -1)
         return mean, std

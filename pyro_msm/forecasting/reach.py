@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_msm.data.windows import Windows
-from pyro_msm.forecasting.second_look import angles, misfit
+from pyro_msm.forecasting.second_look import misfit
 from pyro_msm.guides import AmortizedPathGuide
 from pyro_msm.nn.multiscale import MultiscaleNetwork
 
@@ -71,7 +71,7 @@ class Reach:
             away = (states - network.state_mean) / network.state_scale
             macro, micro = away.split([network.macro_values, network.micro], -1)
             found = cls(float(macro.abs().max()), tuple(micro.abs().amax(0).tolist()))
-            inner = micro[:, angles(network) :]
+            inner = micro[:, network.angles :]
             if not inner.numel():
                 return found
             return replace(
@@ -96,7 +96,7 @@ class Reach:
         if network.known_drift is not None:
             pace = pace.clone()
             pace[: network.macro_values] = 0
-        first = network.macro_values + angles(network)
+        first = network.macro_values + network.angles
         seen = torch.tensor(self.seen).to(network.state_mean)
         seen = seen.reshape(len(self.seen), network.state_size - first)
         seen = network.state_mean[first:] + seen * network.state_scale[first:]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pyro_msm.nn.comoving import ANGLE, ComovingDecoder
 from pyro_msm.nn.multiscale import MultiscaleNetwork
 
 #: Steps of each search, the first damping, and what may change by at a step.
@@ -21,12 +20,6 @@ STEPS, DAMPING, FACTOR = 12, 1e-3, 5.0
 STRIDE = 0.01
 #: A doubt is at first small, and never beyond.
 SMALL, FARTHEST = 0.1, 4.0
-
-
-def angles(network: MultiscaleNetwork) -> int:
-    """Components of the microscale that say where a pattern stands, not what it is."""
-    moving = network.micro and isinstance(network.decoder, ComovingDecoder)
-    return ANGLE if moving else 0
 
 
 def misfit(network: MultiscaleNetwork, state: Tensor, field: Tensor) -> Tensor:
@@ -54,7 +47,7 @@ def doubt(network: MultiscaleNetwork, state: Tensor, excess: Tensor) -> Tensor:
         state: z, (n, state).
         excess: of ``misfit``, (n,), positive.
     """
-    first = network.macro_values + angles(network)
+    first = network.macro_values + network.angles
     along = network.state_scale.diag()[first:, None]
     along = torch.cat([along, -along])
     still = _scaled(network, network.mean_field(state))
@@ -79,7 +72,7 @@ def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width
         field: (n, channel, *grid), NaN where unobserved.
         width: (n,), positive.
     """
-    size = network.macro_values + angles(network)
+    size = network.macro_values + network.angles
     asked = _scaled(network, field)
     seen = asked.isfinite().flatten(1)
     scale = network.state_scale[size:]
@@ -115,7 +108,7 @@ def reconsidered(network: MultiscaleNetwork, state: Tensor, field: Tensor, width
 def _jacobian(network: MultiscaleNetwork, state: Tensor) -> Tensor:
     """Central differences (n, channel, *grid, …) of E[y|z]/σ by η, but for an angle, in scales."""
     columns = []
-    for component in range(network.macro_values + angles(network), network.state_size):
+    for component in range(network.macro_values + network.angles, network.state_size):
         away = torch.zeros_like(state[0])
         away[component] = STRIDE * network.state_scale[component]
         ahead, behind = (

@@ -156,6 +156,12 @@ class MultiscaleNetwork(nn.Module):
         """Where physics is known, what is learned of the macroscale drift starts at zero."""
         return 1.0 if self.closure is None else 0.0
 
+    @property
+    def angles(self) -> int:
+        """Components of η that say where a pattern stands, not what it is."""
+        moving = self.micro and isinstance(self.decoder, ComovingDecoder)
+        return ANGLE if moving else 0
+
     def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """State (…, state) → ζ (…, order · channel, points) and η (…, n_η)."""
         macro, micro = state.split([self.macro_values, self.micro], -1)
@@ -306,8 +312,7 @@ class MultiscaleNetwork(nn.Module):
         its matrix is small enough to be written down, no intermediate field is.
         """
         inputs = self.macro_values // self.order + (len(self.decoder.basis) if self.micro else 0)
-        moving = self.micro and isinstance(self.decoder, ComovingDecoder)
-        if moving or inputs * self.values > LARGEST_MATRIX:
+        if self.angles or inputs * self.values > LARGEST_MATRIX:
             return self.experts(state).mean
         prolongation = torch.ones(1, 1, device=state.device)
         for matrix in (torch.eye(self.channels, device=state.device), *self.scales.prolongation()):
@@ -370,7 +375,7 @@ class PathEncoder(nn.Module):
         self.log_std = nn.Parameter(torch.full((network.state_size,), -3.0))
         floor = torch.full((network.state_size,), std_floor)
         self.moving = None
-        if self.micro and isinstance(network.decoder, ComovingDecoder):
+        if network.angles:
             # The angle places every sharp feature of the field: a wide tube would blur them all.
             angle = slice(network.macro_values, network.macro_values + ANGLE)
             floor[angle] *= ANGLE_FLOOR
